@@ -1,0 +1,2 @@
+//! sampan: server and command line.
+fn main() {}

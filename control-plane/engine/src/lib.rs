@@ -1,0 +1,7 @@
+//! Every decision of the control plane, as pure functions over (spec, observed, now).
+//!
+//! This crate does no IO, reads no clock and spawns nothing. A decision that needs to wait returns a value that says
+//! until when. The traits in [`runtime`] are what an executor offers; nothing here calls them.
+
+pub mod route;
+pub mod runtime;

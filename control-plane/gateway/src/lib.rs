@@ -1,0 +1,1 @@
+//! Data plane: executes the engine's route table.

@@ -1,0 +1,1 @@
+//! SQLite store: objects, change log, operations, intents. Decides nothing.

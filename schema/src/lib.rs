@@ -1,0 +1,1 @@
+//! The nouns of Sampan, declared once. No IO, no async.

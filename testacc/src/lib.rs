@@ -1,0 +1,1 @@
+//! Acceptance tests: the real terraform against a real sampan dev.

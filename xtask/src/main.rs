@@ -1,0 +1,2 @@
+//! Repository tasks: generate, bench, edges.
+fn main() {}
