@@ -1,0 +1,291 @@
+//! `application`: a container image that runs in a number of isolated instances.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::container::Container;
+use crate::violation::Violation;
+use crate::{int_or_percent, quantity};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Namespace. Null means the provider's.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "replace", "reference": "namespace"}))]
+    pub namespace: String,
+    /// Name, unique in the namespace.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "replace"}))]
+    pub name: String,
+    /// Free text.
+    #[schemars(length(max = 255), extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Labels, returned verbatim. The prefix `sampan.` is reserved.
+    #[schemars(length(max = 64), extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Number of instances.
+    #[schemars(range(min = 0, max = 10_000), extend("x-sampan" = {"class": "scale"}))]
+    #[serde(default = "one")]
+    pub replicas: i64,
+    /// Isolation class; null means the namespace's, else the server's. Never downgraded: without a handler the
+    /// application stays Pending with the reason.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "recreate"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation_class: Option<String>,
+    /// Size of one instance. Required, because a VM is sized from it.
+    #[schemars(extend("x-sampan" = {"class": "recreate"}))]
+    pub resources: Resources,
+    #[schemars(extend("x-sampan" = {"class": "in_place_restart"}))]
+    pub container: Container,
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default)]
+    pub network: Network,
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default)]
+    pub update_strategy: UpdateStrategy,
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default)]
+    pub lifecycle_hooks: LifecycleHooks,
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+fn one() -> i64 {
+    1
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// CPU, request and limit: 100m to 64.
+    #[schemars(extend("x-sampan" = {"semantic": "quantity"}))]
+    pub cpu: String,
+    /// Memory, request and limit: 64Mi to 512Gi.
+    #[schemars(extend("x-sampan" = {"semantic": "quantity"}))]
+    pub memory: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Ports by name; routes and probes refer to them.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, Port>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    #[schemars(range(min = 1, max = 65535))]
+    pub container_port: i64,
+    /// Routes lead to HTTP ports only.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    #[default]
+    TCP,
+    HTTP,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateStrategy {
+    /// Instances that may be out of service during an update: a number or a percentage of `replicas`, rounded up
+    /// when `max_surge` is 0, down otherwise, and at least 1 without surge.
+    #[schemars(regex(pattern = int_or_percent::PATTERN), extend("x-sampan" = {"semantic": "int_or_percent"}))]
+    pub max_unavailable: String,
+    /// Extra instances during a recreate, rounded up.
+    #[schemars(regex(pattern = int_or_percent::PATTERN), extend("x-sampan" = {"semantic": "int_or_percent"}))]
+    pub max_surge: String,
+    /// Seconds an instance must be ready before it counts.
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: i64,
+    /// Seconds without progress after which a release fails.
+    #[schemars(range(min = 5, max = 86400))]
+    pub progress_deadline_seconds: i64,
+}
+
+impl Default for UpdateStrategy {
+    fn default() -> Self {
+        Self {
+            max_unavailable: "25%".into(),
+            max_surge: "0".into(),
+            min_ready_seconds: 0,
+            progress_deadline_seconds: 600,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleHooks {
+    /// Seconds between TERM and KILL.
+    #[schemars(range(min = 0, max = 3600))]
+    pub termination_grace_period_seconds: i64,
+    pub offline: Offline,
+}
+
+impl Default for LifecycleHooks {
+    fn default() -> Self {
+        Self { termination_grace_period_seconds: 30, offline: Offline::default() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Offline {
+    /// Seconds that requests in flight get to finish before an instance is stopped.
+    #[schemars(range(min = 0, max = 3600))]
+    pub drain_timeout_seconds: i64,
+}
+
+impl Default for Offline {
+    fn default() -> Self {
+        Self { drain_timeout_seconds: 15 }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollout {
+    /// What an apply waits for.
+    pub wait_for: WaitFor,
+    /// What the server does when an update fails: `fail` keeps what is ready, failed instances go back; `rollback`
+    /// returns all instances to the revision before. Either way the apply ends with an error.
+    pub on_failure: OnFailure,
+    /// `error` fails the apply of a first release that does not become ready; `warn` ends it with a warning.
+    pub on_create_failure: OnCreateFailure,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitFor {
+    #[default]
+    Completed,
+    Started,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    #[default]
+    Fail,
+    Rollback,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCreateFailure {
+    #[default]
+    Error,
+    Warn,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Status {
+    /// `Pending`, `Progressing`, `Running`, `Degraded` or `Deleting`.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub phase: String,
+    /// Stable reason, such as `IsolationUnavailable`; empty when all is well.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub reason: String,
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub message: String,
+    /// Generation that the instances have reached.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub observed_generation: i64,
+    /// Revision of the last successful release.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub current_revision: String,
+    /// Revision that the instances go to; equal to `current_revision` when no release runs.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub update_revision: String,
+    /// Digest of `update_revision`'s image.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub image_digest: String,
+    /// Isolation class in force.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    pub isolation_class: String,
+    /// True when every instance is proven; null for `runc`, where there is nothing to prove.
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation_verified: Option<bool>,
+    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_operation: Option<LastOperation>,
+    /// Instances there are.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
+    pub replicas: i64,
+    /// Instances that are ready.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
+    pub ready_replicas: i64,
+    /// Instances on `update_revision`.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
+    pub updated_replicas: i64,
+}
+
+/// The newest operation of the application.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LastOperation {
+    pub id: String,
+    pub kind: String,
+    pub phase: String,
+    pub reason: String,
+    pub message: String,
+}
+
+impl Spec {
+    /// Port number of a reference: a key of `network.ports` or a number.
+    pub fn port(&self, reference: &str) -> Option<u16> {
+        match self.network.ports.get(reference) {
+            Some(p) => p.container_port.try_into().ok(),
+            None => reference.parse().ok().filter(|p| *p > 0),
+        }
+    }
+    /// Effective `max_unavailable` and `max_surge`.
+    pub fn budget(&self) -> (u64, u64) {
+        let n = self.replicas.max(0) as u64;
+        let surge = int_or_percent::of(&self.update_strategy.max_surge, n, true).unwrap_or(0);
+        let unavailable = int_or_percent::of(&self.update_strategy.max_unavailable, n, surge == 0).unwrap_or(0);
+        (if surge == 0 { unavailable.max(1) } else { unavailable }, surge)
+    }
+}
+
+pub fn validate(spec: &Spec) -> Vec<Violation> {
+    let mut v = crate::namespace::labels(&spec.labels);
+    let mut quantity = |path: &str, amount: Option<u64>, text: &str, min: u64, max: u64, range: &str| match amount {
+        None => v.push(Violation::new(path, "SMP016", format!("{text:?} is no quantity: write for example {range}"))),
+        Some(a) if a < min || a > max => {
+            v.push(Violation::new(path, "SMP017", format!("{text:?} is outside {range}")));
+        }
+        Some(_) => {}
+    };
+    let r = &spec.resources;
+    quantity("resources.cpu", quantity::cpu_millis(&r.cpu), &r.cpu, 100, 64_000, "100m to 64");
+    quantity("resources.memory", quantity::bytes(&r.memory), &r.memory, 64 << 20, 512 << 30, "64Mi to 512Gi");
+    let is_zero = |s: &str| s.trim_end_matches('%') == "0";
+    if is_zero(&spec.update_strategy.max_surge) && is_zero(&spec.update_strategy.max_unavailable) {
+        v.push(Violation::new(
+            "update_strategy.max_unavailable",
+            "SMP018",
+            "max_unavailable and max_surge are both 0: no instance could ever be updated",
+        ));
+    }
+    for name in spec.network.ports.keys() {
+        if !crate::name::is_name(name) {
+            let message = "a port's name is a DNS label that starts with a letter";
+            v.push(Violation::new(format!("network.ports[{name:?}]"), "SMP019", message));
+        }
+    }
+    v.extend(crate::container::validate(&spec.container, "container", &|p| spec.port(p).is_some()));
+    v
+}
