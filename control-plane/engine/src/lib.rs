@@ -3,5 +3,9 @@
 //! This crate does no IO, reads no clock and spawns nothing. A decision that needs to wait returns a value that says
 //! until when. The traits in [`runtime`] are what an executor offers; nothing here calls them.
 
+pub mod application;
+pub mod instance;
+pub mod reconcile;
+pub mod revision;
 pub mod route;
 pub mod runtime;

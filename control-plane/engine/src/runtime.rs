@@ -155,12 +155,25 @@ pub struct ProbeSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeAction {
     /// GET; success is a status in `expect_status`, or 200–399 when it is empty.
-    Http { port: u16, path: String, host: Option<String>, headers: BTreeMap<String, String>, expect_status: Vec<u16> },
-    Tcp { port: u16 },
+    Http {
+        port: u16,
+        path: String,
+        host: Option<String>,
+        headers: BTreeMap<String, String>,
+        expect_status: Vec<u16>,
+    },
+    Tcp {
+        port: u16,
+    },
     /// `grpc.health.v1.Health/Check` answers SERVING.
-    Grpc { port: u16, service: String },
+    Grpc {
+        port: u16,
+        service: String,
+    },
     /// Exit code 0.
-    Exec { command: Vec<String> },
+    Exec {
+        command: Vec<String>,
+    },
 }
 
 /// The probes of one container attempt.

@@ -1,0 +1,478 @@
+//! One instance: what to do next with its sandbox and its container.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::runtime::{
+    ClassStatus, ContainerState, ImageState, Isolation, ObservedContainer, ObservedSandbox, ProbeReport, RuntimeError,
+    SandboxSpec,
+};
+
+/// Whether the gateway sends requests to the instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Traffic {
+    #[default]
+    Off,
+    On,
+    /// Out of the table; requests in flight finish.
+    Draining,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    #[default]
+    Pending,
+    Starting,
+    Ready,
+    Updating,
+    Draining,
+    Failed,
+}
+
+impl Phase {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Starting => "Starting",
+            Self::Ready => "Ready",
+            Self::Updating => "Updating",
+            Self::Draining => "Draining",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// The intent for one instance; committed before anything is done about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub name: String,
+    pub sandbox: SandboxSpec,
+    /// Sandbox hash of the revision the sandbox was made for.
+    pub sandbox_hash: String,
+    /// The revision it goes to or is on.
+    pub revision: String,
+    /// The container attempt that should run.
+    pub attempt: u32,
+    /// Restart requests it has obeyed.
+    pub restart_epoch: u64,
+    /// What isolation check found in the present sandbox.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
+    /// The present sandbox, once made. Lost when it is gone or dead.
+    #[serde(default)]
+    pub sandbox_id: Option<String>,
+    #[serde(default)]
+    pub phase: Phase,
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// Times are milliseconds since the epoch.
+    #[serde(default)]
+    pub draining_since: Option<i64>,
+    #[serde(default)]
+    pub ready_since: Option<i64>,
+    /// No try before this.
+    #[serde(default)]
+    pub retry_at: i64,
+    /// Failures in a row.
+    #[serde(default)]
+    pub failures: u32,
+    #[serde(default)]
+    pub restarts: u32,
+    /// On its way out.
+    #[serde(default)]
+    pub terminating: bool,
+    /// The last failure was permanent: the same input fails again.
+    #[serde(default)]
+    pub permanent: bool,
+    /// Last failure; empty when all is well.
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub message: String,
+    pub created_at: i64,
+}
+
+impl Instance {
+    /// Key of its endpoint in the route table: requests in flight are counted per attempt.
+    pub fn endpoint_key(&self, attempt: u32) -> String {
+        format!("{}/{}/{}", self.name, self.sandbox.generation, attempt)
+    }
+    /// Ready for `min_ready_ms`, taking traffic, and not on its way out.
+    pub fn is_available(&self, min_ready_ms: i64, now: i64) -> bool {
+        !self.terminating
+            && self.phase == Phase::Ready
+            && self.traffic == Traffic::On
+            && self.ready_since.is_some_and(|t| now >= t + min_ready_ms)
+    }
+    fn fail(&mut self, error: &RuntimeError, now: i64) {
+        self.failures += 1;
+        self.permanent = error.permanent;
+        self.reason.clone_from(&error.reason);
+        self.message.clone_from(&error.message);
+        self.retry_at = now + backoff_ms(self.failures);
+    }
+    fn clear_failure(&mut self) {
+        self.failures = 0;
+        self.permanent = false;
+        self.reason.clear();
+        self.message.clear();
+    }
+}
+
+/// 0.5 s doubling to 60 s.
+pub fn backoff_ms(failures: u32) -> i64 {
+    (250_i64 << failures.clamp(1, 9)).min(60_000)
+}
+
+/// What is known about one instance from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// An action on it is under way: decide nothing.
+    pub busy: bool,
+    /// Its sandboxes have been listed since the last action. False: wait.
+    pub listed: bool,
+    pub sandboxes: Vec<ObservedSandbox>,
+    /// By container id.
+    pub probes: BTreeMap<String, ProbeReport>,
+    /// The route table in force at every gateway was made from the rows as they are.
+    pub acked: bool,
+    /// Requests in flight by endpoint key.
+    pub in_flight: BTreeMap<String, usize>,
+    /// How the last action ended, when it failed.
+    pub failed: Option<RuntimeError>,
+}
+
+/// One step for the executor. Each is idempotent and carries the identity of its intent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Pull { reference: String },
+    RunSandbox { instance: String, spec: SandboxSpec },
+    RemoveSandbox { instance: String, id: String, spec: SandboxSpec },
+    Create { instance: String, sandbox_id: String, spec: SandboxSpec, attempt: u32, revision: String },
+    Start { instance: String, container_id: String },
+    Stop { instance: String, container_id: String, grace_seconds: u64 },
+    Remove { instance: String, container_id: String },
+}
+
+/// What of the application's spec the steps need.
+#[derive(Debug, Clone)]
+pub struct Knobs<'a> {
+    pub grace_seconds: u64,
+    pub drain_timeout_ms: i64,
+    pub class: &'a ClassStatus,
+    /// State of the image that the instance needs, `None` when not asked for yet.
+    pub image: Option<&'a ImageState>,
+    pub pull_reference: &'a str,
+    /// Spec hash of the revision it goes to.
+    pub spec_hash: &'a str,
+    pub now: i64,
+}
+
+/// The outcome of a step.
+#[derive(Debug)]
+pub struct Step {
+    /// `None`: the instance is gone.
+    pub instance: Option<Instance>,
+    pub actions: Vec<Action>,
+    /// Look again at this time even if nothing happens.
+    pub wake_at: Option<i64>,
+    /// Probes should run against this container.
+    pub probe: Option<String>,
+}
+
+/// What to do next with one instance. Level-triggered: it is told nothing about what changed.
+pub fn step(mut row: Instance, seen: &Seen, k: &Knobs<'_>) -> Step {
+    let mut out = Step { instance: None, actions: Vec::new(), wake_at: None, probe: None };
+    let present = current_sandbox(&row, seen);
+    if let Some(c) = present.and_then(|s| wanted(&row, s)).filter(|c| c.state == ContainerState::Running) {
+        out.probe = Some(c.id.clone());
+    }
+    if seen.busy || !seen.listed {
+        out.instance = Some(row);
+        return out;
+    }
+    if let Some(e) = &seen.failed {
+        row.fail(e, k.now);
+        if !row.terminating && present.is_none() {
+            row.phase = Phase::Failed;
+        }
+    }
+    if row.terminating { terminate(row, seen, k, out) } else { run(row, seen, k, out) }
+}
+
+fn current_sandbox<'a>(row: &Instance, seen: &'a Seen) -> Option<&'a ObservedSandbox> {
+    seen.sandboxes.iter().find(|s| s.generation == row.sandbox.generation)
+}
+
+fn wanted<'a>(row: &Instance, sandbox: &'a ObservedSandbox) -> Option<&'a ObservedContainer> {
+    sandbox.containers.iter().find(|c| c.attempt == row.attempt)
+}
+
+/// Takes the instance out of traffic. True once nothing is in flight or the time is over.
+fn drained(row: &mut Instance, seen: &Seen, k: &Knobs<'_>, out: &mut Step) -> bool {
+    if row.traffic == Traffic::Off {
+        return true;
+    }
+    if row.traffic == Traffic::On {
+        row.traffic = Traffic::Draining;
+        row.draining_since = Some(k.now);
+        out.wake_at = Some(k.now + k.drain_timeout_ms);
+        return false;
+    }
+    let until = row.draining_since.unwrap_or(k.now) + k.drain_timeout_ms;
+    let prefix = format!("{}/{}/", row.name, row.sandbox.generation);
+    let busy: usize = seen.in_flight.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, n)| n).sum();
+    if seen.acked && (busy == 0 || k.now >= until) {
+        row.traffic = Traffic::Off;
+        row.draining_since = None;
+        return true;
+    }
+    out.wake_at = Some(until.max(k.now + 50));
+    false
+}
+
+fn terminate(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
+    row.phase = Phase::Draining;
+    row.ready_since = None;
+    if !drained(&mut row, seen, k, &mut out) {
+        out.instance = Some(row);
+        return out;
+    }
+    if seen.failed.is_some() && k.now < row.retry_at {
+        out.wake_at = Some(row.retry_at);
+        out.instance = Some(row);
+        return out;
+    }
+    let running = seen
+        .sandboxes
+        .iter()
+        .filter(|s| s.ready)
+        .flat_map(|s| &s.containers)
+        .find(|c| c.state == ContainerState::Running);
+    if let Some(c) = running {
+        out.actions.push(Action::Stop {
+            instance: row.name.clone(),
+            container_id: c.id.clone(),
+            grace_seconds: k.grace_seconds,
+        });
+    } else if let Some(s) = seen.sandboxes.first() {
+        out.actions.push(remove_sandbox(&row, s));
+    } else {
+        return out;
+    }
+    out.instance = Some(row);
+    out
+}
+
+fn remove_sandbox(row: &Instance, s: &ObservedSandbox) -> Action {
+    let spec = SandboxSpec { generation: s.generation, ..row.sandbox.clone() };
+    Action::RemoveSandbox { instance: row.name.clone(), id: s.id.clone(), spec }
+}
+
+fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
+    let now = k.now;
+    // What is not the present sandbox, or is dead, goes first: its processes may still run.
+    let stale = seen
+        .sandboxes
+        .iter()
+        .find(|s| s.generation != row.sandbox.generation || !s.ready || s.ip.is_none() || row.isolation.is_none());
+    if let Some(s) = stale {
+        if s.generation == row.sandbox.generation {
+            lose_sandbox(&mut row);
+        }
+        out.actions.push(remove_sandbox(&row, s));
+        out.instance = Some(row);
+        return out;
+    }
+    let Some(sandbox) = current_sandbox(&row, seen) else {
+        if row.sandbox_id.is_some() {
+            lose_sandbox(&mut row);
+        }
+        row.traffic = Traffic::Off;
+        row.ready_since = None;
+        if !k.class.available {
+            row.phase = Phase::Pending;
+            row.reason = "IsolationUnavailable".into();
+            row.message = format!("isolation class {}: {}", k.class.class, k.class.reason);
+        } else if now < row.retry_at {
+            out.wake_at = Some(row.retry_at);
+        } else {
+            if row.failures == 0 {
+                row.phase = Phase::Starting;
+            }
+            // The pull runs beside the sandbox: neither waits for the other.
+            pull(&mut row, k, &mut out);
+            if row.permanent {
+                out.actions.clear();
+            } else {
+                out.actions.push(Action::RunSandbox { instance: row.name.clone(), spec: row.sandbox.clone() });
+            }
+        }
+        out.instance = Some(row);
+        return out;
+    };
+    row.sandbox_id = Some(sandbox.id.clone());
+    let serving = sandbox.containers.iter().find(|c| c.attempt != row.attempt && c.state == ContainerState::Running);
+    match wanted(&row, sandbox) {
+        None => {
+            if serving.is_none() {
+                row.traffic = Traffic::Off;
+                row.ready_since = None;
+            }
+            if now < row.retry_at {
+                out.wake_at = Some(row.retry_at);
+            } else if pull(&mut row, k, &mut out) {
+                out.actions.push(Action::Create {
+                    instance: row.name.clone(),
+                    sandbox_id: sandbox.id.clone(),
+                    spec: row.sandbox.clone(),
+                    attempt: row.attempt,
+                    revision: row.revision.clone(),
+                });
+            }
+        }
+        Some(c) => match c.state {
+            ContainerState::Created => {
+                if row.permanent || now < row.retry_at {
+                    out.wake_at = (now < row.retry_at).then_some(row.retry_at);
+                } else if let Some(old) = serving {
+                    row.phase = Phase::Updating;
+                    if drained(&mut row, seen, k, &mut out) {
+                        row.ready_since = None;
+                        out.actions.push(Action::Stop {
+                            instance: row.name.clone(),
+                            container_id: old.id.clone(),
+                            grace_seconds: k.grace_seconds,
+                        });
+                    }
+                } else {
+                    row.traffic = Traffic::Off;
+                    row.ready_since = None;
+                    out.actions.push(Action::Start { instance: row.name.clone(), container_id: c.id.clone() });
+                }
+            }
+            ContainerState::Running => running(&mut row, c, sandbox, seen, k, &mut out),
+            ContainerState::Exited => {
+                row.traffic = Traffic::Off;
+                row.ready_since = None;
+                if seen.failed.is_none() {
+                    row.fail(&exit_error(c, &row), now);
+                }
+                row.phase = Phase::Failed;
+                row.restarts += 1;
+                row.attempt = next_attempt(sandbox);
+                out.wake_at = Some(row.retry_at);
+            }
+            ContainerState::Unknown => out.wake_at = Some(now + 1000),
+        },
+    }
+    out.instance = Some(row);
+    out
+}
+
+fn running(
+    row: &mut Instance,
+    c: &ObservedContainer,
+    sandbox: &ObservedSandbox,
+    seen: &Seen,
+    k: &Knobs<'_>,
+    out: &mut Step,
+) {
+    // One attempt serves: the one the row names. Anything else that runs is stopped.
+    if let Some(other) = sandbox.containers.iter().find(|o| o.id != c.id && o.state == ContainerState::Running) {
+        out.actions.push(Action::Stop {
+            instance: row.name.clone(),
+            container_id: other.id.clone(),
+            grace_seconds: k.grace_seconds,
+        });
+        return;
+    }
+    let report = seen.probes.get(&c.id).cloned().unwrap_or_default();
+    let failed = [(report.started, "StartupProbeFailed"), (report.live, "LivenessProbeFailed")]
+        .into_iter()
+        .find(|(verdict, _)| *verdict == Some(false));
+    if let Some((_, reason)) = failed {
+        row.reason = reason.into();
+        row.message.clone_from(&report.message);
+        if drained(row, seen, k, out) {
+            out.actions.push(Action::Stop {
+                instance: row.name.clone(),
+                container_id: c.id.clone(),
+                grace_seconds: k.grace_seconds,
+            });
+        }
+        return;
+    }
+    if report.ready && report.started == Some(true) {
+        row.ready_since.get_or_insert(k.now);
+        row.phase = Phase::Ready;
+        row.traffic = Traffic::On;
+        row.draining_since = None;
+        row.clear_failure();
+        if let Some(old) = sandbox.containers.iter().find(|o| o.id != c.id) {
+            out.actions.push(Action::Remove { instance: row.name.clone(), container_id: old.id.clone() });
+        }
+    } else {
+        row.traffic = Traffic::Off;
+        row.ready_since = None;
+        row.phase = Phase::Starting;
+        if !report.message.is_empty() {
+            row.reason = "NotReady".into();
+            row.message.clone_from(&report.message);
+        }
+    }
+}
+
+/// True when the image is on the node. Asks for it otherwise, and takes over its failure.
+fn pull(row: &mut Instance, k: &Knobs<'_>, out: &mut Step) -> bool {
+    match k.image {
+        Some(ImageState::Present) => return true,
+        Some(ImageState::Pulling) => {}
+        Some(ImageState::Failed(e)) if e.permanent => {
+            row.reason.clone_from(&e.reason);
+            row.message.clone_from(&e.message);
+            row.permanent = true;
+            if row.traffic == Traffic::Off {
+                row.phase = Phase::Failed;
+            }
+        }
+        Some(ImageState::Failed(e)) => {
+            row.fail(e, k.now);
+            out.wake_at = Some(row.retry_at);
+            out.actions.push(Action::Pull { reference: k.pull_reference.to_owned() });
+        }
+        None => out.actions.push(Action::Pull { reference: k.pull_reference.to_owned() }),
+    }
+    false
+}
+
+fn lose_sandbox(row: &mut Instance) {
+    row.sandbox_id = None;
+    row.isolation = None;
+    row.sandbox.generation += 1;
+    row.attempt = 0;
+    row.traffic = Traffic::Off;
+    row.ready_since = None;
+}
+
+/// One above every attempt the sandbox has seen: names inside containerd are never used twice.
+pub fn next_attempt(sandbox: &ObservedSandbox) -> u32 {
+    sandbox.containers.iter().map(|c| c.attempt + 1).max().unwrap_or(0)
+}
+
+fn exit_error(c: &ObservedContainer, row: &Instance) -> RuntimeError {
+    let code = c.exit_code.unwrap_or(-1);
+    if row.reason.ends_with("ProbeFailed") {
+        return RuntimeError::transient(&row.reason, row.message.clone());
+    }
+    if c.reason == "StartError" {
+        return RuntimeError::permanent("StartError", c.message.clone());
+    }
+    let (reason, hint) = match c.reason.as_str() {
+        "OOMKilled" => ("OOMKilled", "it used more than resources.memory"),
+        "Completed" => ("Completed", "the process ended; a service has to keep running"),
+        _ => ("Crashed", "see its log"),
+    };
+    RuntimeError::transient(reason, format!("exit code {code}: {hint}"))
+}
