@@ -1,4 +1,5 @@
 //! The store's promises, on real files.
+#![allow(clippy::unwrap_used, reason = "a test helper may panic")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -153,7 +154,7 @@ fn watch_without_gap_across_reopen() {
                 })
             })
             .collect();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let target = i64::try_from(round + 1).unwrap() * 40;
         // Also after the reopen the follower goes on from where it was, while writers write.
         while last < target {
@@ -164,7 +165,9 @@ fn watch_without_gap_across_reopen() {
             }
             std::thread::yield_now();
         }
-        writers.into_iter().for_each(|w| w.join().unwrap());
+        for writer in writers {
+            writer.join().unwrap();
+        }
         assert_eq!(*watch.borrow_and_update(), (round + 1) * 40);
     }
     let revs: Vec<_> = seen.iter().map(|c| c.rev).collect();
@@ -357,7 +360,7 @@ fn backup_under_load() {
             })
         })
         .collect();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let mut counts = Vec::new();
     while counts.len() < 5 {
         assert!(Instant::now() < deadline);
@@ -378,7 +381,9 @@ fn backup_under_load() {
         counts.push(left);
     }
     stop.store(true, Ordering::Relaxed);
-    writers.into_iter().for_each(|w| w.join().unwrap());
+    for writer in writers {
+        writer.join().unwrap();
+    }
     assert_eq!(store.backup(dir.path().join("copy0.db")), Err(StoreError::AlreadyExists));
     assert!(matches!(store.backup(dir.path().join("no/where")), Err(StoreError::NotWritable(_))));
 }
