@@ -40,6 +40,25 @@ pub struct Release {
     pub progress: u64,
     pub reason: String,
     pub message: String,
+    /// Asked for by the verb `restart`: the image tag is resolved again.
+    #[serde(default)]
+    pub restart: bool,
+}
+
+impl State {
+    /// Operation in force and whether it is a restart.
+    pub fn operation(&self) -> Option<(&str, bool)> {
+        let request = self.request.as_ref().map(|r| (r.operation.as_str(), r.restart));
+        request.or_else(|| self.release.as_ref().map(|r| (r.operation.as_str(), r.restart)))
+    }
+    /// Whether `image` has to be resolved (again) for the operation in force.
+    pub fn needs_resolving(&self, image: &str, always: bool) -> bool {
+        match (&self.image, self.operation()) {
+            (Some(r), Some((op, restart))) => r.image != image || (r.operation != op && (always || restart)),
+            (Some(r), None) => r.image != image,
+            (None, _) => true,
+        }
+    }
 }
 
 impl Release {

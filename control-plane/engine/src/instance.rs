@@ -228,7 +228,7 @@ fn drained(row: &mut Instance, seen: &Seen, k: &Knobs<'_>, out: &mut Step) -> bo
         row.draining_since = None;
         return true;
     }
-    out.wake_at = Some(until.max(k.now + 50));
+    out.wake_at = Some((k.now + 20).min(until.max(k.now + 1)));
     false
 }
 

@@ -139,6 +139,7 @@ fn take_request(v: &View<'_>, d: &mut Decision) {
         progress: 0,
         reason: String::new(),
         message: String::new(),
+        restart: request.restart,
     });
 }
 

@@ -116,3 +116,125 @@ fn path_matches((kind, value): &(PathKind, String), path: &str) -> bool {
         }
     }
 }
+
+/// An instance that may take requests, as the table builder sees it.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    pub key: String,
+    pub ip: std::net::IpAddr,
+    pub revision: String,
+}
+
+/// The whole table from every route and every application's serving instances. A port that does not resolve leaves
+/// its backend without endpoints: 503, never a guess.
+pub fn table<'a>(
+    generation: u64,
+    routes: impl IntoIterator<Item = &'a sampan_schema::route::Spec>,
+    application: &dyn Fn(&str, &str) -> Option<(&'a sampan_schema::application::Spec, &'a [Serving])>,
+) -> RouteTable {
+    use sampan_schema::route::{PathType, Visibility};
+    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+    for route in routes {
+        for rule in &route.rules {
+            let backends: Vec<Backend> = rule
+                .backends
+                .iter()
+                .map(|b| {
+                    let found = application(&route.namespace, &b.application);
+                    let endpoints = found.and_then(|(spec, serving)| Some((spec.port(&b.port)?, serving)));
+                    Backend {
+                        namespace: route.namespace.clone(),
+                        application: b.application.clone(),
+                        weight: b.weight.try_into().unwrap_or(0),
+                        endpoints: endpoints.map_or_else(Vec::new, |(port, serving)| {
+                            serving
+                                .iter()
+                                .map(|s| Endpoint {
+                                    key: s.key.clone(),
+                                    addr: SocketAddr::new(s.ip, port),
+                                    revision: s.revision.clone(),
+                                })
+                                .collect()
+                        }),
+                    }
+                })
+                .collect();
+            let mut paths: Vec<(PathKind, String)> = rule
+                .matches
+                .iter()
+                .map(|m| {
+                    let kind = match m.path.kind {
+                        PathType::Exact => PathKind::Exact,
+                        PathType::PathPrefix => PathKind::PathPrefix,
+                    };
+                    (kind, m.path.value.clone())
+                })
+                .collect();
+            if paths.is_empty() {
+                paths.push((PathKind::PathPrefix, "/".into()));
+            }
+            for host in &route.hostnames {
+                let entry = hosts.entry(host.clone()).or_default();
+                entry.public |= route.visibility == Visibility::Public;
+                entry.rules.extend(paths.iter().map(|path| Rule {
+                    name: format!("{}/{}/{}", route.namespace, route.name, rule.name),
+                    path: path.clone(),
+                    backends: backends.clone(),
+                }));
+            }
+        }
+    }
+    for host in hosts.values_mut() {
+        host.rules.sort_by_key(|r| (r.path.0 != PathKind::Exact, std::cmp::Reverse(r.path.1.len())));
+    }
+    RouteTable { generation, hosts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(n: u8) -> Endpoint {
+        Endpoint { key: n.to_string(), addr: SocketAddr::from(([10, 0, 0, n], 80)), revision: "r".into() }
+    }
+
+    fn one(backends: Vec<Backend>) -> RouteTable {
+        let rules = vec![Rule { name: "n/r/a".into(), path: (PathKind::PathPrefix, "/api".into()), backends }];
+        RouteTable { generation: 1, hosts: [("a.example".to_owned(), Host { public: true, rules })].into() }
+    }
+
+    fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
+        Backend { namespace: "n".into(), application: "a".into(), weight, endpoints }
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments_only() {
+        let t = one(vec![backend(1, vec![endpoint(1)])]);
+        let at = |path| route(&t, Listener::Public, "A.Example", path, 0);
+        assert!(matches!(at("/api/x"), Choice::Forward { .. }));
+        assert!(matches!(at("/api"), Choice::Forward { .. }));
+        assert_eq!(at("/apix"), Choice::NoRoute);
+        assert_eq!(route(&t, Listener::Public, "b.example", "/api", 0), Choice::NoRoute);
+    }
+
+    #[test]
+    fn shares_are_near_exact_and_zero_gets_nothing() {
+        let t = one(vec![backend(9, vec![endpoint(1)]), backend(1, vec![endpoint(2)]), backend(0, vec![endpoint(3)])]);
+        let mut count = BTreeMap::new();
+        for seq in 0..1000 {
+            if let Choice::Forward { endpoints, .. } = route(&t, Listener::Public, "a.example", "/api", seq) {
+                *count.entry(endpoints[0].key.clone()).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(count.get("3"), None);
+        assert!((895..=905).contains(&count["1"]), "{count:?}");
+    }
+
+    #[test]
+    fn an_internal_host_is_not_served_in_public() {
+        let mut t = one(vec![backend(1, vec![endpoint(1)])]);
+        t.hosts.get_mut("a.example").unwrap().public = false;
+        assert_eq!(route(&t, Listener::Public, "a.example", "/api", 0), Choice::NoRoute);
+        assert!(matches!(route(&t, Listener::Internal, "a.example", "/api", 0), Choice::Forward { .. }));
+    }
+}
