@@ -64,7 +64,7 @@ pub(crate) trait AnyDataSource<C>: Send + Sync {
     fn read<'a>(&'a self, cx: &'a Context, client: &'a C, request: DataRequest) -> BoxFuture<'a, DataAnswer>;
 }
 
-impl<C: Sync, T: DataSource<C>> AnyDataSource<C> for T {
+impl<C: Sync + 'static, T: DataSource<C>> AnyDataSource<C> for T {
     fn schema(&self) -> Schema {
         DataSource::schema(self)
     }

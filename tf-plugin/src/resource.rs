@@ -396,7 +396,7 @@ pub(crate) trait AnyResource<C>: Send + Sync {
     fn import<'a>(&'a self, cx: &'a Context, client: &'a C, rq: ImportRequest) -> BoxFuture<'a, Imported>;
 }
 
-impl<C: Sync, T: Resource<C>> AnyResource<C> for T {
+impl<C: Sync + 'static, T: Resource<C>> AnyResource<C> for T {
     fn schema(&self) -> Schema {
         Resource::schema(self)
     }
