@@ -1,0 +1,287 @@
+//! What of a message's head is refused, dropped or added on its way through.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::Authority;
+use http::{Method, Uri, Version};
+use sampan_engine::route::Listener;
+
+pub(crate) const REVISION: HeaderName = HeaderName::from_static("x-sampan-revision");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const LANE_MEMBER: &[u8] = b"sampan.lane";
+
+/// The host to route by: lower case, without port and final dot.
+pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, &'static str> {
+    let mut all = headers.get_all(HOST).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return Err("exactly one Host header is needed") };
+    let (host, port) = value.to_str().ok().and_then(authority).ok_or("the Host header is not valid")?;
+    if let Some(target) = uri.authority() {
+        let same = authority(target.as_str()).is_some_and(|(h, p)| h == host && p.unwrap_or(80) == port.unwrap_or(80));
+        if !same {
+            return Err("the Host header differs from the request target");
+        }
+    }
+    Ok(host)
+}
+
+fn authority(text: &str) -> Option<(String, Option<u16>)> {
+    let parsed: Authority = text.parse().ok()?;
+    let host = parsed.host();
+    // Neither user info nor anything else that the parser forgives.
+    let port = match text.strip_prefix(host)? {
+        "" => None,
+        rest => Some(rest.strip_prefix(':').filter(|p| p.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let literal = host.starts_with('[') && host.ends_with(']');
+    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    (!host.is_empty() && (literal || plain)).then(|| (host.to_ascii_lowercase(), port))
+}
+
+/// Refuses what the gateway and an endpoint could understand differently.
+pub(crate) fn check(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
+    if *method == Method::CONNECT {
+        return Err("CONNECT is not served");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(first) = codings.next() {
+        let chunked = first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        if !chunked || codings.next().is_some() || version != Version::HTTP_11 {
+            return Err("the only Transfer-Encoding served is one `chunked`");
+        }
+    }
+    if has_dot_segment(uri.path()) {
+        return Err("the path has dot segments or a NUL");
+    }
+    Ok(())
+}
+
+/// `.` and `..`, also percent-encoded or between backslashes: routed as written, but many endpoints resolve them.
+fn has_dot_segment(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    if lower.contains("%00") {
+        return true;
+    }
+    let plain = lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    // A parameter after `;` is not part of the segment's name for servers that know them.
+    plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// The protocol of an upgrade that is passed on.
+pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut all = headers.get_all(UPGRADE).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return None };
+    let asked = tokens(headers).any(|t| t.eq_ignore_ascii_case("upgrade"));
+    // HTTP/2 by upgrade would pass everything after it unseen.
+    let wanted = value.to_str().is_ok_and(|v| {
+        !v.split(',').any(|p| {
+            let name = p.split('/').next().unwrap_or(p).trim();
+            ["h2c", "h2", "http", "tls"].iter().any(|refused| name.eq_ignore_ascii_case(refused))
+        })
+    });
+    (asked && wanted).then(|| value.clone())
+}
+
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim)
+}
+
+/// Drops what is meant for this hop only.
+pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> =
+        tokens(headers).filter_map(|t| HeaderName::from_bytes(t.as_bytes()).ok()).filter(|n| *n != HOST).collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// Makes a request's headers those for the endpoint. `Host` stays.
+pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, peer: IpAddr) {
+    drop_hop_by_hop(headers);
+    headers.remove(EXPECT);
+    let mut chain = peer.to_canonical().to_string();
+    match listener {
+        Listener::Public => {
+            let reserved: Vec<HeaderName> = headers.keys().filter(|n| is_reserved(n.as_str())).cloned().collect();
+            for name in reserved {
+                headers.remove(name);
+            }
+            strip_lane(headers);
+        }
+        Listener::Internal => {
+            let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+            if !before.is_empty() {
+                chain = format!("{}, {chain}", before.join(", "));
+            }
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&chain) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    if !headers.contains_key(FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(FORWARDED_HOST) {
+        if let Some(host) = headers.get(HOST).cloned() {
+            headers.insert(FORWARDED_HOST, host);
+        }
+    }
+}
+
+/// Names only the gateway may set. Some languages' servers cannot tell `_` from `-`.
+fn is_reserved(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    name.starts_with("x-sampan-")
+        || name.starts_with("x-forwarded-")
+        || name == FORWARDED.as_str()
+        || name == "x-real-ip"
+}
+
+/// Removes the lane from W3C baggage; other members pass unchanged.
+fn strip_lane(headers: &mut HeaderMap) {
+    let has_lane = |v: &HeaderValue| v.as_bytes().split(|b| *b == b',').any(is_lane);
+    if !headers.get_all(BAGGAGE).iter().any(has_lane) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = headers
+        .get_all(BAGGAGE)
+        .iter()
+        .filter_map(|value| {
+            let members: Vec<&[u8]> = value.as_bytes().split(|b| *b == b',').filter(|m| !is_lane(m)).collect();
+            HeaderValue::from_bytes(members.join(&b","[..]).trim_ascii()).ok().filter(|v| !v.is_empty())
+        })
+        .collect();
+    headers.remove(BAGGAGE);
+    for value in kept {
+        headers.append(BAGGAGE, value);
+    }
+}
+
+fn is_lane(member: &[u8]) -> bool {
+    let key = member.split(|b| matches!(b, b'=' | b';')).next().unwrap_or(member);
+    key.trim_ascii().eq_ignore_ascii_case(LANE_MEMBER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(list: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn hosts() {
+        let uri: Uri = "/".parse().unwrap();
+        for (value, want) in [
+            ("Example.COM", Some("example.com")),
+            ("example.com:8080", Some("example.com")),
+            ("example.com.", Some("example.com")),
+            ("[::1]:80", Some("[::1]")),
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("", None),
+            (".", None),
+            ("a@b", None),
+            ("a:b", None),
+            ("a:", None),
+            ("a:99999", None),
+            ("a/b", None),
+            ("a b", None),
+            ("a,b", None),
+            ("a?b", None),
+        ] {
+            assert_eq!(host(&uri, &map(&[("host", value)])).ok().as_deref(), want, "{value}");
+        }
+        assert!(host(&uri, &map(&[])).is_err());
+        assert!(host(&uri, &map(&[("host", "a"), ("host", "a")])).is_err());
+        let absolute: Uri = "http://a/x".parse().unwrap();
+        assert!(host(&absolute, &map(&[("host", "A:80")])).is_ok());
+        assert!(host(&absolute, &map(&[("host", "b")])).is_err());
+        assert!(host(&absolute, &map(&[("host", "a:81")])).is_err());
+    }
+
+    #[test]
+    fn dot_segments() {
+        for path in ["/..", "/a/../b", "/%2e%2E/b", "/a/.%2e", "/..%2fb", "/a%5c..%5cb", "/./a", "/a/..;x/b", "/a%00"] {
+            assert!(has_dot_segment(path), "{path}");
+        }
+        for path in ["/", "//a", "/a..b", "/...", "/a/.well-known/x", "/a.b/", "/%20"] {
+            assert!(!has_dot_segment(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn lane_is_stripped_from_outside_only() {
+        let sent = [
+            ("host", "h"),
+            ("X-Sampan-Lane", "a"),
+            ("x-sampan-lane", "b"),
+            ("x_sampan_lane", "c"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x_forwarded_proto", "https"),
+            ("forwarded", "for=6.6.6.6"),
+            ("baggage", "user=1;p=2, Sampan.Lane = x ;q, k=v"),
+            ("baggage", "sampan.lane=y"),
+            ("baggage", "z=1"),
+            ("connection", "x-custom, close, x-sampan-lane"),
+            ("x-custom", "1"),
+            ("te", "trailers"),
+        ];
+        let mut headers = map(&sent);
+        to_endpoint(&mut headers, Listener::Public, [10, 0, 0, 1].into());
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        for gone in ["x-sampan-lane", "x_sampan_lane", "x_forwarded_proto", "forwarded", "connection", "x-custom", "te"]
+        {
+            assert!(!names.contains(&gone), "{gone}");
+        }
+        let baggage: Vec<_> = headers.get_all("baggage").iter().map(|v| v.to_str().unwrap()).collect();
+        assert_eq!(baggage, ["user=1;p=2, k=v", "z=1"]);
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1");
+        assert_eq!(
+            (&headers["x-forwarded-proto"], &headers["x-forwarded-host"]),
+            (&"http".parse().unwrap(), &"h".parse().unwrap())
+        );
+
+        let mut headers = map(&sent[..10]);
+        to_endpoint(&mut headers, Listener::Internal, [10, 0, 0, 1].into());
+        assert_eq!(headers.get_all("x-sampan-lane").iter().count(), 2);
+        assert_eq!(headers.get_all("baggage").iter().count(), 3);
+        assert_eq!(headers["x-forwarded-for"], "6.6.6.6, 10.0.0.1");
+    }
+
+    #[test]
+    fn upgrades() {
+        let asked = |v| upgrade(&map(&[("connection", "keep-alive, Upgrade"), ("upgrade", v)])).is_some();
+        assert!(asked("websocket"));
+        assert!(!asked("h2c") && !asked("websocket, h2c") && !asked("HTTP/2.0") && !asked("TLS/1.0"));
+        assert!(upgrade(&map(&[("upgrade", "websocket")])).is_none());
+    }
+}

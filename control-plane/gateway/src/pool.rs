@@ -1,0 +1,169 @@
+//! Endpoints: their connections, what is in flight, and their counters.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::body::RequestBody;
+use crate::gauge::{Gauge, Held};
+use crate::io::{Peek, SharedStream};
+
+/// Idle connections kept per endpoint.
+const MAX_IDLE: usize = 64;
+/// How long a connection may idle before it is not used again.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Request counters.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) requests: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) latency_micros: AtomicU64,
+}
+
+impl Stats {
+    fn add(&self, failed: bool, latency: Duration) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct EndpointState {
+    pub(crate) revision: String,
+    pub(crate) stats: Stats,
+    pub(crate) revision_stats: Arc<Stats>,
+    pub(crate) in_flight: Arc<Gauge>,
+    live: AtomicBool,
+    idle: Mutex<Vec<Upstream>>,
+}
+
+/// One connection to an endpoint.
+pub(crate) struct Upstream {
+    pub(crate) sender: SendRequest<RequestBody>,
+    pub(crate) peek: Peek,
+    addr: SocketAddr,
+    since: Instant,
+}
+
+impl EndpointState {
+    pub(crate) fn new(revision: String, revision_stats: Arc<Stats>) -> Self {
+        Self {
+            revision,
+            stats: Stats::default(),
+            revision_stats,
+            in_flight: Arc::default(),
+            live: AtomicBool::new(true),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Counts a request in, unless the endpoint has left the table. Counting comes before looking: whoever takes the
+    /// endpoint out and then sees nothing in flight can rely on it.
+    pub(crate) fn enter(&self) -> Option<Held> {
+        let held = self.in_flight.hold();
+        self.is_live().then_some(held)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn join(&self) {
+        self.live.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes no new request from now on; idle connections are closed.
+    pub(crate) fn leave(&self) {
+        self.live.store(false, Ordering::SeqCst);
+        self.idle().clear();
+    }
+
+    pub(crate) fn record(&self, failed: bool, latency: Duration) {
+        self.stats.add(failed, latency);
+        self.revision_stats.add(failed, latency);
+    }
+
+    /// An idle connection that the peer has not closed.
+    pub(crate) fn take_idle(&self, addr: SocketAddr) -> Option<Upstream> {
+        let mut idle = self.idle();
+        while let Some(upstream) = idle.pop() {
+            let usable = upstream.addr == addr
+                && upstream.since.elapsed() < IDLE_TIMEOUT
+                && upstream.sender.is_ready()
+                && upstream.peek.is_quiet();
+            if usable {
+                return Some(upstream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request once it is ready for one.
+    pub(crate) fn give_back(self: &Arc<Self>, mut upstream: Upstream) {
+        if upstream.sender.is_ready() {
+            self.keep(upstream);
+            return;
+        }
+        let state = self.clone();
+        tokio::spawn(async move {
+            if upstream.sender.ready().await.is_ok() {
+                state.keep(upstream);
+            }
+        });
+    }
+
+    fn keep(&self, mut upstream: Upstream) {
+        upstream.since = Instant::now();
+        let mut idle = self.idle();
+        // Under the lock: `leave` clears what was kept before it.
+        if self.is_live() {
+            idle.retain(|u| u.since.elapsed() < IDLE_TIMEOUT && !u.sender.is_closed());
+            if idle.len() < MAX_IDLE {
+                idle.push(upstream);
+            }
+        }
+    }
+
+    pub(crate) fn idle_connections(&self) -> usize {
+        self.idle().len()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Upstream>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why there is no connection.
+pub(crate) enum ConnectError {
+    Failed(String),
+    Timeout,
+}
+
+pub(crate) async fn connect(addr: SocketAddr, timeout: Duration) -> Result<Upstream, ConnectError> {
+    let connecting = async {
+        let stream = TcpStream::connect(addr).await.map_err(|e| ConnectError::Failed(e.to_string()))?;
+        // Only latency is lost without it.
+        let _ = stream.set_nodelay(true);
+        let (stream, peek) = SharedStream::new(stream);
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(256 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| ConnectError::Failed(e.to_string()))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%addr, %error, "upstream connection ended");
+            }
+        });
+        Ok(Upstream { sender, peek, addr, since: Instant::now() })
+    };
+    tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(ConnectError::Timeout))
+}

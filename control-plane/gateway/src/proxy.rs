@@ -1,0 +1,333 @@
+//! One request: route, send, retry where that is safe, answer.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use sampan_engine::route::{Choice, Endpoint, Listener, route};
+use tokio::time::{Instant, sleep_until};
+
+use crate::body::{Progress, RequestBody, ResponseBody};
+use crate::gauge::Held;
+use crate::pool::{ConnectError, EndpointState, Upstream, connect};
+use crate::{Inner, Stage, headers};
+
+/// Endpoints tried for one request.
+const ATTEMPTS: usize = 2;
+/// How often a request is routed again because its endpoint left the table just then.
+const REROUTES: usize = 8;
+
+type Answer = Response<ResponseBody>;
+
+/// Why an endpoint gave no response. With `request`, nothing of it took effect and it may be sent elsewhere.
+struct Failed {
+    request: Option<Request<RequestBody>>,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Connect,
+    Broken,
+    Timeout,
+    ClientSlow,
+    ClientBroken,
+}
+
+pub(crate) async fn handle(
+    inner: Arc<Inner>,
+    listener: Listener,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Answer {
+    let host = match headers::host(request.uri(), request.headers()) {
+        Ok(host) => host,
+        Err(detail) => return refuse(detail),
+    };
+    let (method, uri, version) = (request.method(), request.uri(), request.version());
+    if let Err(detail) = headers::check(method, uri, version, request.headers()) {
+        return refuse(detail);
+    }
+    // hyper drops a Content-Length next to it unseen. Who sent both may be smuggling, and a connection that a
+    // request with both came on must not be used again.
+    let close = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut answer = forward(&inner, listener, peer, &host, request).await;
+    if close {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+async fn forward(
+    inner: &Arc<Inner>,
+    listener: Listener,
+    peer: SocketAddr,
+    host: &str,
+    mut request: Request<Incoming>,
+) -> Answer {
+    let bodyless = request.body().is_end_stream();
+    let upgrade = if bodyless { headers::upgrade(request.headers()) } else { None };
+    let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    let progress = Progress::new(bodyless);
+    let (parts, body) = request.into_parts();
+    let parts = outgoing(parts, listener, peer, upgrade.as_ref());
+    let path = parts.uri.path().to_owned();
+    let replay = (bodyless && upgrade.is_none() && is_idempotent(&parts.method)).then(|| parts.clone());
+    let mut request = Some(Request::from_parts(parts, RequestBody::new(body, progress.clone())));
+
+    for _ in 0..REROUTES {
+        let snapshot = inner.snapshot.load_full();
+        // The first call names the rule, whose counter the second one needs.
+        let seq = match route(&snapshot.table, listener, host, &path, 0) {
+            Choice::NoRoute => return no_route(),
+            Choice::NoEndpoint { rule, .. } | Choice::Forward { rule, .. } => {
+                snapshot.counters.get(rule).map_or(0, |c| c.fetch_add(1, Ordering::Relaxed))
+            }
+        };
+        let endpoints = match route(&snapshot.table, listener, host, &path, seq) {
+            Choice::NoRoute => return no_route(),
+            Choice::NoEndpoint { .. } => return no_endpoint(),
+            Choice::Forward { endpoints, .. } => endpoints,
+        };
+        let mut tried = 0;
+        let mut cause = Cause::Connect;
+        for endpoint in endpoints {
+            let Some(state) = snapshot.endpoints.get(&endpoint.key) else { continue };
+            let Some(held) = state.enter() else { continue };
+            let Some(sent) = request.take() else { break };
+            tried += 1;
+            let started = Instant::now();
+            match exchange(inner, state, endpoint, sent, replay.as_ref(), &progress).await {
+                Ok((response, upstream)) => {
+                    state.record(response.status().is_server_error(), started.elapsed());
+                    return answer(inner, state, response, upstream, held, upgrade.as_ref(), on_client);
+                }
+                Err(failed) => {
+                    cause = failed.cause;
+                    if !matches!(cause, Cause::ClientSlow | Cause::ClientBroken) {
+                        state.record(true, started.elapsed());
+                    }
+                    request = failed.request;
+                    tracing::debug!(endpoint = %endpoint.key, retry = request.is_some(), "no response");
+                }
+            }
+            if request.is_none() || tried == ATTEMPTS {
+                break;
+            }
+        }
+        if tried > 0 {
+            return failure(cause);
+        }
+        // Every endpoint of this table has left since: the newest one is another.
+    }
+    no_endpoint()
+}
+
+/// The head to send: origin form, this hop's headers dropped, ours set.
+fn outgoing(mut parts: Parts, listener: Listener, peer: SocketAddr, upgrade: Option<&HeaderValue>) -> Parts {
+    headers::to_endpoint(&mut parts.headers, listener, peer.ip());
+    if let Some(protocol) = upgrade {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, protocol.clone());
+    }
+    parts.uri = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    parts
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
+}
+
+/// Sends the request to one endpoint, over an idle connection if there is a good one.
+async fn exchange(
+    inner: &Inner,
+    state: &EndpointState,
+    endpoint: &Endpoint,
+    mut request: Request<RequestBody>,
+    replay: Option<&Parts>,
+    progress: &Arc<Progress>,
+) -> Result<(Response<Incoming>, Upstream), Failed> {
+    let mut stale = false;
+    loop {
+        let idle = if stale { None } else { state.take_idle(endpoint.addr) };
+        let reused = idle.is_some();
+        let mut upstream = match idle {
+            Some(upstream) => upstream,
+            None => match connect(endpoint.addr, inner.options.connect_timeout).await {
+                Ok(upstream) => upstream,
+                Err(error) => {
+                    let cause = match error {
+                        ConnectError::Timeout => Cause::Timeout,
+                        ConnectError::Failed(reason) => {
+                            tracing::debug!(endpoint = %endpoint.key, reason, "connect failed");
+                            Cause::Connect
+                        }
+                    };
+                    return Err(Failed { request: Some(request), cause });
+                }
+            },
+        };
+        let received = upstream.peek.received();
+        progress.touch();
+        let sending = upstream.sender.try_send_request(request);
+        let Some(result) = until_stalled(sending, progress, inner.options.response_timeout).await else {
+            let cause = if progress.is_awaited() { Cause::ClientSlow } else { Cause::Timeout };
+            return Err(Failed { request: None, cause });
+        };
+        let mut error = match result {
+            Ok(response) => return Ok((response, upstream)),
+            Err(error) => error,
+        };
+        if progress.is_failed() {
+            return Err(Failed { request: None, cause: Cause::ClientBroken });
+        }
+        // hyper gives the message back if it sent nothing of it.
+        let whole = error.take_message().or_else(|| {
+            let parts = replay.filter(|_| !received.any())?;
+            Some(Request::from_parts(parts.clone(), RequestBody::empty(progress.clone())))
+        });
+        tracing::debug!(endpoint = %endpoint.key, error = %error.error(), reused, "request failed");
+        match whole {
+            // The endpoint closed an idle connection just now: that says nothing about the endpoint.
+            Some(again) if reused => {
+                request = again;
+                stale = true;
+            }
+            request => return Err(Failed { request, cause: Cause::Broken }),
+        }
+    }
+}
+
+/// `None` if neither the client sent nor the endpoint answered for `limit`.
+async fn until_stalled<F: Future>(future: F, progress: &Progress, limit: Duration) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    loop {
+        let deadline = progress.last() + limit;
+        tokio::select! {
+            output = &mut future => return Some(output),
+            () = sleep_until(deadline) => {
+                if progress.last() + limit <= Instant::now() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn answer(
+    inner: &Arc<Inner>,
+    state: &Arc<EndpointState>,
+    mut response: Response<Incoming>,
+    upstream: Upstream,
+    held: Held,
+    upgrade: Option<&HeaderValue>,
+    on_client: Option<OnUpgrade>,
+) -> Answer {
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let protocol = response.headers().get(UPGRADE).cloned();
+    headers::drop_hop_by_hop(response.headers_mut());
+    response.headers_mut().remove(headers::REVISION);
+    if let Ok(revision) = HeaderValue::from_str(&state.revision) {
+        response.headers_mut().insert(headers::REVISION, revision);
+    }
+    if switched {
+        let (Some(on_client), Some(protocol)) = (on_client, protocol) else { return failure(Cause::Broken) };
+        let on_upstream = hyper::upgrade::on(&mut response);
+        tokio::spawn(tunnel(inner.clone(), on_client, on_upstream, held));
+        let (mut parts, _) = response.into_parts();
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, protocol);
+        return Response::from_parts(parts, ResponseBody::Own(None));
+    }
+    state.give_back(upstream);
+    let (mut parts, body) = response.into_parts();
+    parts.version = Version::HTTP_11;
+    if upgrade.is_some() {
+        // What follows an upgrade that was not granted may be of either protocol.
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Response::from_parts(parts, ResponseBody::Upstream(body, Some(held)))
+}
+
+/// Passes bytes both ways until both ends are done. The request is in flight all the time.
+async fn tunnel(inner: Arc<Inner>, client: OnUpgrade, upstream: OnUpgrade, held: Held) {
+    let _connection = inner.connections.hold();
+    let mut stage = inner.stage.subscribe();
+    let passing = async {
+        match tokio::try_join!(client, upstream) {
+            Ok((client, upstream)) => {
+                let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+                if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
+                    tracing::debug!(%error, "tunnel broke");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "upgrade failed"),
+        }
+    };
+    tokio::select! {
+        () = passing => {}
+        _ = stage.wait_for(|s| *s == Stage::Killed) => {}
+    }
+    drop(held);
+}
+
+fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or("error");
+    // All parts are constants without characters that JSON would escape.
+    let json = format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}","code":"{code}"}}"#,
+        status.as_u16()
+    );
+    let mut response = Response::new(ResponseBody::Own(Some(Bytes::from(json))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn refuse(detail: &str) -> Answer {
+    let mut response = problem(StatusCode::BAD_REQUEST, "bad_request", detail);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn no_route() -> Answer {
+    problem(StatusCode::NOT_FOUND, "no_route", "no route matches the host and path")
+}
+
+fn no_endpoint() -> Answer {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "no_endpoint", "no instance is ready");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn failure(cause: Cause) -> Answer {
+    let mut response = match cause {
+        Cause::Connect => {
+            problem(StatusCode::BAD_GATEWAY, "connect_failed", "the instance does not accept connections")
+        }
+        Cause::Broken => problem(StatusCode::BAD_GATEWAY, "upstream_failed", "the instance gave no valid response"),
+        Cause::Timeout => {
+            problem(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "the instance did not respond in time")
+        }
+        Cause::ClientSlow => {
+            problem(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request body did not arrive in time")
+        }
+        Cause::ClientBroken => problem(StatusCode::BAD_REQUEST, "bad_request", "the request body is not valid"),
+    };
+    if matches!(cause, Cause::ClientSlow | Cause::ClientBroken) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
