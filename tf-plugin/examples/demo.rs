@@ -71,11 +71,8 @@ fn note_schema() -> Schema {
         .attr(Attr::int64("size").default(1))
         .attr(Attr::set("tags", Type::String).optional())
         .attr(
-            Attr::nested_map("ports", [
-                Attr::int64("number").required(),
-                Attr::string("protocol").default("TCP"),
-            ])
-            .optional(),
+            Attr::nested_map("ports", [Attr::int64("number").required(), Attr::string("protocol").default("TCP")])
+                .optional(),
         )
         .attr(Attr::string("secret_wo").optional().write_only())
         .attr(Attr::string("wait").optional().describe("How long a create or update takes."))

@@ -130,7 +130,8 @@ impl FakeCore {
     pub async fn in_process<P: Provider>(provider: P) -> Result<Self, FakeError> {
         let (client, server) = tokio::io::duplex(1 << 20);
         let lifecycle = Lifecycle::new();
-        let service = Service::new(provider, "registry.terraform.io/test/in-process", lifecycle.clone(), Secrets::default());
+        let service =
+            Service::new(provider, "registry.terraform.io/test/in-process", lifecycle.clone(), Secrets::default());
         let connection = Connection::new(Box::new(server), &lifecycle);
         let router = router(service, &lifecycle);
         let incoming = tokio_stream::iter([Ok::<_, io::Error>(connection)]);
@@ -193,7 +194,8 @@ impl FakeCore {
         let mut rpc = ProviderClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT);
-        let fields: SchemaFields = rpc.get_provider_schema(pb::get_provider_schema::Request {}).await?.into_inner().fields;
+        let fields: SchemaFields =
+            rpc.get_provider_schema(pb::get_provider_schema::Request {}).await?.into_inner().fields;
         if let Some(error) = read_diagnostics(fields.diagnostics).into_iter().find(Diagnostic::is_error) {
             return Err(error.into());
         }
@@ -297,8 +299,7 @@ impl FakeCore {
         let requires_replace: Vec<Path> = answer.requires_replace.iter().map(wire::read_path).collect();
         let planned = wire::object(answer.planned_state.as_ref(), &ty)?;
         if !diagnostics.has_errors() {
-            let input =
-                PlanInput { schema, prior: before, proposed: proposed.as_ref(), config: config.as_ref() };
+            let input = PlanInput { schema, prior: before, proposed: proposed.as_ref(), config: config.as_ref() };
             complain(&mut diagnostics, check_plan(input, planned.as_ref(), &requires_replace));
         }
         Ok(Planned {

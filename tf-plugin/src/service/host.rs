@@ -53,10 +53,7 @@ impl Health for Host {
         Self::status(&rq.into_inner().service).map(Response::new)
     }
 
-    async fn watch(
-        &self,
-        rq: Request<HealthCheckRequest>,
-    ) -> Result<Response<BoxStream<HealthCheckResponse>>, Status> {
+    async fn watch(&self, rq: Request<HealthCheckRequest>) -> Result<Response<BoxStream<HealthCheckResponse>>, Status> {
         let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
         let first = Self::status(&rq.into_inner().service).unwrap_or(unknown);
         Ok(Response::new(self.open(Some(first))))

@@ -244,9 +244,7 @@ impl<P: Provider> Inner<P> {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         let made = match self.provider.configure(&cx, config, &mut d).await {
             Configured::Ready(client) => ClientState::Ready(Arc::new(client)),
-            Configured::Offline { client, unknown } => {
-                ClientState::Offline { client: client.map(Arc::new), unknown }
-            }
+            Configured::Offline { client, unknown } => ClientState::Offline { client: client.map(Arc::new), unknown },
             Configured::Failed => ClientState::Failed,
         };
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = made;
@@ -394,10 +392,8 @@ impl<P: Provider> Rpc for Service<P> {
     ) -> Result<Response<pb::import_resource_state::Response>, Status> {
         let rq = rq.into_inner();
         let of = ("ImportResourceState", rq.type_name.clone());
-        self.call(of, rq.client_capabilities, Default::default(), |inner, cx| async move {
-            inner.import(cx, rq).await
-        })
-        .await
+        self.call(of, rq.client_capabilities, Default::default(), |inner, cx| async move { inner.import(cx, rq).await })
+            .await
     }
 
     async fn validate_data_resource_config(
@@ -419,9 +415,12 @@ impl<P: Provider> Rpc for Service<P> {
     ) -> Result<Response<pb::read_data_source::Response>, Status> {
         let rq = rq.into_inner();
         let of = ("ReadDataSource", rq.type_name.clone());
-        self.call(of, rq.client_capabilities, Default::default(), |inner, cx| async move {
-            inner.read_data(cx, rq).await
-        })
+        self.call(
+            of,
+            rq.client_capabilities,
+            Default::default(),
+            |inner, cx| async move { inner.read_data(cx, rq).await },
+        )
         .await
     }
 

@@ -227,12 +227,7 @@ impl<P: Provider> Inner<P> {
         // 6.11 sends back what the first plan of the same change left.
         let bytes = if rq.planned_private.is_empty() { &rq.prior_private } else { &rq.planned_private };
         let private = d.ok(private(bytes))?;
-        let input = PlanInput {
-            schema,
-            prior: prior.as_ref(),
-            proposed: proposed.as_ref(),
-            config: config.as_ref(),
-        };
+        let input = PlanInput { schema, prior: prior.as_ref(), proposed: proposed.as_ref(), config: config.as_ref() };
         let mut found = Diagnostics::new();
         let first = plan(input, &mut found);
         let mut planned = Plan {

@@ -1,0 +1,184 @@
+//! The example provider under the real `terraform`, when there is one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+struct Cli {
+    dir: tempfile::TempDir,
+}
+
+/// Where the provider was built.
+fn examples() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().join("examples")
+}
+
+impl Cli {
+    /// Nothing when there is no Terraform; the reason is printed.
+    fn new(config: &str) -> Option<Self> {
+        if Command::new("terraform").arg("version").output().is_err() {
+            eprintln!("skipped: there is no terraform on the PATH");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let plugins = dir.path().join("plugins");
+        std::fs::create_dir(&plugins).unwrap();
+        std::os::unix::fs::symlink(examples().join("demo"), plugins.join("terraform-provider-demo")).unwrap();
+        std::fs::create_dir(dir.path().join("notes")).unwrap();
+        let rc = format!(
+            "provider_installation {{\n dev_overrides {{ \"sampan/demo\" = {plugins:?} }}\n direct {{}}\n}}\n\
+             disable_checkpoint = true\n"
+        );
+        std::fs::write(dir.path().join("rc.tfrc"), rc).unwrap();
+        let cli = Self { dir };
+        cli.write(config);
+        Some(cli)
+    }
+
+    fn write(&self, config: &str) {
+        let head = format!(
+            "terraform {{ required_providers {{ demo = {{ source = \"sampan/demo\" }} }} }}\n\
+             provider \"demo\" {{ dir = {:?} }}\n",
+            self.dir.path().join("notes")
+        );
+        std::fs::write(self.dir.path().join("main.tf"), head + config).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("terraform");
+        command
+            .args(args)
+            .arg("-no-color")
+            .current_dir(self.dir.path())
+            .env("TF_CLI_CONFIG_FILE", self.dir.path().join("rc.tfrc"))
+            .env("TF_IN_AUTOMATION", "1")
+            .env_remove("TF_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs and wants the exit code.
+    fn expect(&self, args: &[&str], code: i32) -> String {
+        let out = self.run(args);
+        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "terraform {args:?}\n{text}");
+        text
+    }
+
+    fn apply(&self) -> String {
+        self.expect(&["apply", "-auto-approve"], 0)
+    }
+
+    fn plan_is_empty(&self) {
+        self.expect(&["plan", "-detailed-exitcode"], 0);
+    }
+
+    fn state(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.dir.path().join("terraform.tfstate")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+#[test]
+fn a_note_is_applied_twice_changed_replaced_imported_and_destroyed() {
+    let config = r#"
+        resource "demo_note" "a" {
+          name = "a"
+          text = "one"
+          tags = ["x", "y"]
+          ports = { http = { number = 80 } }
+          secret_wo = "hunter22"
+        }
+        data "demo_note" "a" { name = demo_note.a.name }
+        output "text" { value = data.demo_note.a.text }
+    "#;
+    let Some(cli) = Cli::new(config) else { return };
+    cli.apply();
+    cli.plan_is_empty();
+    let state = cli.state();
+    assert_eq!(state["resources"][1]["instances"][0]["attributes"]["size"], 1);
+    assert!(!state.to_string().contains("hunter22"));
+    cli.write(&config.replace("one", "two"));
+    let text = cli.apply();
+    assert!(text.contains("1 changed"), "{text}");
+    cli.write(&config.replace("\"a\"\n", "\"b\"\n"));
+    let text = cli.expect(&["plan", "-detailed-exitcode"], 2);
+    assert!(text.contains("forces replacement"), "{text}");
+    cli.apply();
+    cli.expect(&["state", "rm", "demo_note.a"], 0);
+    cli.expect(&["import", "demo_note.a", "b"], 0);
+    cli.plan_is_empty();
+    cli.expect(&["destroy", "-auto-approve"], 0);
+    assert_eq!(std::fs::read_dir(cli.dir.path().join("notes")).unwrap().count(), 0);
+}
+
+#[test]
+fn two_unknowns_in_a_set_and_5_mb_in_an_attribute_are_applied() {
+    let big = "x".repeat(5 << 20);
+    let config = format!(
+        r#"
+        resource "terraform_data" "one" {{ input = "1" }}
+        resource "terraform_data" "two" {{ input = "2" }}
+        resource "demo_note" "a" {{
+          name = "a"
+          tags = [terraform_data.one.id, terraform_data.two.id]
+        }}
+        resource "demo_note" "big" {{
+          name = "big"
+          text = "{big}"
+        }}
+    "#
+    );
+    let Some(cli) = Cli::new(&config) else { return };
+    cli.apply();
+    cli.plan_is_empty();
+}
+
+#[test]
+fn a_wrong_number_points_at_its_attribute() {
+    let Some(cli) = Cli::new("resource \"demo_note\" \"a\" {\n  name = \"a\"\n  size = 1.5\n}\n") else { return };
+    let text = cli.expect(&["validate"], 1);
+    assert!(text.contains("size = 1.5"), "{text}");
+}
+
+#[test]
+fn an_interrupt_in_the_middle_of_an_apply_saves_the_state() {
+    let Some(cli) = Cli::new("resource \"demo_note\" \"a\" {\n  name = \"a\"\n  wait = \"10m\"\n}\n") else { return };
+    let mut child = cli.command(&["apply", "-auto-approve"]);
+    // Its own process group, so that the interrupt reaches Terraform and the provider as a terminal sends it.
+    std::os::unix::process::CommandExt::process_group(&mut child, 0);
+    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let file = cli.dir.path().join("notes").join("a.json");
+    let end = Instant::now() + Duration::from_secs(60);
+    while !file.exists() {
+        assert!(Instant::now() < end, "the note is written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let group = format!("-{}", child.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(!text.contains("did not respond") && !text.contains("bug in the provider"), "{text}");
+    let state = cli.state();
+    let instance = &state["resources"][0]["instances"][0];
+    assert_eq!(instance["attributes"]["id"], "a", "{text}");
+    assert!(instance["status"].is_null(), "a warning does not taint: {state}");
+    cli.expect(&["plan", "-detailed-exitcode"], 0);
+}
+
+#[test]
+fn a_state_of_the_first_version_is_upgraded_and_plans_empty() {
+    let Some(cli) = Cli::new("resource \"demo_note\" \"a\" { name = \"a\" }\n") else { return };
+    cli.apply();
+    let mut state = cli.state();
+    let instance = &mut state["resources"][0]["instances"][0];
+    instance["schema_version"] = 0.into();
+    instance["attributes"] = serde_json::json!({ "title": "a", "id": "a" });
+    std::fs::write(cli.dir.path().join("terraform.tfstate"), state.to_string()).unwrap();
+    cli.plan_is_empty();
+}
