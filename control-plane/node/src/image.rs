@@ -1,0 +1,111 @@
+//! Images: our own two, and pulls joined per reference.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use sampan_engine::runtime::RuntimeError;
+use tokio::sync::Semaphore;
+
+use crate::config::NodeError;
+use crate::cri::Cri;
+use crate::identity::Identity;
+use crate::{containerd, oci, proto};
+
+/// The program inside both images, see `guest/main.rs`.
+const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest"));
+/// Where it is inside the images.
+pub const GUEST_PATH: &str = "/sampan-guest";
+const PULLS_AT_ONCE: usize = 3;
+
+/// The images that come with Sampan. Their tag follows their content, so a newer Sampan imports newer ones.
+pub struct OwnImages {
+    pub pause: String,
+    pub pause_image: oci::Image,
+    pub tools: String,
+    pub tools_image: oci::Image,
+}
+
+impl OwnImages {
+    pub fn build() -> Result<Self, NodeError> {
+        let build = |name: &str, command: &str| {
+            let image = oci::build(&oci::ImageSpec {
+                files: vec![oci::File { path: GUEST_PATH.into(), mode: 0o755, content: GUEST.to_vec() }],
+                entrypoint: vec![GUEST_PATH.into(), command.into()],
+                ..oci::ImageSpec::default()
+            })
+            .map_err(|error| NodeError::Import { image: name.into(), detail: error.to_string() })?;
+            let tag: String = image.digest().trim_start_matches("sha256:").chars().take(12).collect();
+            Ok::<_, NodeError>((format!("sampan.internal/{name}:{tag}"), image))
+        };
+        let (pause, pause_image) = build("pause", "pause")?;
+        let (tools, tools_image) = build("tools", "probe")?;
+        Ok(Self { pause, pause_image, tools, tools_image })
+    }
+}
+
+type Pull = Shared<BoxFuture<'static, Result<(), RuntimeError>>>;
+
+/// Pulls under way.
+pub struct Pulls {
+    running: Arc<Mutex<HashMap<String, Pull>>>,
+    slots: Arc<Semaphore>,
+}
+
+impl Pulls {
+    pub fn new() -> Self {
+        Self { running: Arc::default(), slots: Arc::new(Semaphore::new(PULLS_AT_ONCE)) }
+    }
+
+    /// Pulls, or waits for the pull of the same reference. Goes on when the caller gives up.
+    pub async fn pull(&self, cri: &Cri, plain_http: Option<&Identity>, reference: String) -> Result<(), RuntimeError> {
+        if image_id(cri, &reference).await?.is_some() {
+            return Ok(());
+        }
+        if let (Some(identity), Some(registry)) = (plain_http, containerd::registry_of(&reference)) {
+            if containerd::is_loopback(registry) {
+                containerd::allow_plain_http(identity, registry).map_err(|error| {
+                    RuntimeError::transient("Unknown", format!("registry configuration for {registry}: {error}"))
+                })?;
+            }
+        }
+        let pull = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            match running.get(&reference) {
+                Some(pull) => pull.clone(),
+                None => {
+                    let pull = self.begin(cri.clone(), reference.clone());
+                    running.insert(reference, pull.clone());
+                    pull
+                }
+            }
+        };
+        pull.await
+    }
+
+    fn begin(&self, cri: Cri, reference: String) -> Pull {
+        let (slots, running) = (self.slots.clone(), self.running.clone());
+        let task = tokio::spawn(async move {
+            let slot = slots.acquire().await;
+            let image = proto::ImageSpec { image: reference.clone(), ..Default::default() };
+            let query = proto::PullImageRequest { image: Some(image), ..Default::default() };
+            let result = cri.pull_image(query).await.map(|_| ());
+            drop(slot);
+            running.lock().unwrap_or_else(PoisonError::into_inner).remove(&reference);
+            result
+        });
+        async move {
+            task.await.unwrap_or_else(|error| Err(RuntimeError::transient("Unknown", format!("PullImage: {error}"))))
+        }
+        .boxed()
+        .shared()
+    }
+}
+
+/// Id of an image that is on the node.
+pub async fn image_id(cri: &Cri, reference: &str) -> Result<Option<String>, RuntimeError> {
+    let image = proto::ImageSpec { image: reference.into(), ..Default::default() };
+    let query = proto::ImageStatusRequest { image: Some(image), verbose: false };
+    Ok(cri.image_status(query).await?.image.map(|image| image.id))
+}
