@@ -22,7 +22,12 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(done: bool) -> Arc<Self> {
-        Arc::new(Self { last: Mutex::new(Instant::now()), done: AtomicBool::new(done), failed: AtomicBool::new(false) })
+        Arc::new(Self {
+            last: Mutex::new(Instant::now()),
+            awaited: AtomicBool::new(false),
+            done: AtomicBool::new(done),
+            failed: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn touch(&self) {

@@ -82,7 +82,7 @@ async fn forward(
     let (parts, body) = request.into_parts();
     let parts = outgoing(parts, listener, peer, upgrade.as_ref());
     let path = parts.uri.path().to_owned();
-    let replay = (bodyless && upgrade.is_none() && is_idempotent(&parts.method)).then(|| parts.clone());
+    let mut replay = (bodyless && upgrade.is_none() && is_idempotent(&parts.method)).then(|| parts.clone());
     let mut request = Some(Request::from_parts(parts, RequestBody::new(body, progress.clone())));
 
     for _ in 0..REROUTES {
@@ -107,7 +107,9 @@ async fn forward(
             let Some(sent) = request.take() else { break };
             tried += 1;
             let started = Instant::now();
-            match exchange(inner, state, endpoint, sent, replay.as_ref(), &progress).await {
+            // Nothing is known of another endpoint's idle connections, and this is the last chance.
+            let fresh = tried > 1;
+            match exchange(inner, state, endpoint, sent, fresh, &mut replay, &progress).await {
                 Ok((response, upstream)) => {
                     state.record(response.status().is_server_error(), started.elapsed());
                     return answer(inner, state, response, upstream, held, upgrade.as_ref(), on_client);
@@ -150,18 +152,19 @@ fn is_idempotent(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
 }
 
-/// Sends the request to one endpoint, over an idle connection if there is a good one.
+/// Sends the request to one endpoint, over an idle connection if there is a good one and `fresh` does not forbid it.
+/// `replay` is taken when what may have been sent is sent again: that happens once for a request.
 async fn exchange(
     inner: &Inner,
     state: &EndpointState,
     endpoint: &Endpoint,
     mut request: Request<RequestBody>,
-    replay: Option<&Parts>,
+    mut fresh: bool,
+    replay: &mut Option<Parts>,
     progress: &Arc<Progress>,
 ) -> Result<(Response<Incoming>, Upstream), Failed> {
-    let mut stale = false;
     loop {
-        let idle = if stale { None } else { state.take_idle(endpoint.addr) };
+        let idle = if fresh { None } else { state.take_idle(endpoint.addr) };
         let reused = idle.is_some();
         let mut upstream = match idle {
             Some(upstream) => upstream,
@@ -195,15 +198,15 @@ async fn exchange(
         }
         // hyper gives the message back if it sent nothing of it.
         let whole = error.take_message().or_else(|| {
-            let parts = replay.filter(|_| !received.any())?;
-            Some(Request::from_parts(parts.clone(), RequestBody::empty(progress.clone())))
+            let parts = if received.any() { None } else { replay.take() }?;
+            Some(Request::from_parts(parts, RequestBody::empty(progress.clone())))
         });
         tracing::debug!(endpoint = %endpoint.key, error = %error.error(), reused, "request failed");
         match whole {
             // The endpoint closed an idle connection just now: that says nothing about the endpoint.
             Some(again) if reused => {
                 request = again;
-                stale = true;
+                fresh = true;
             }
             request => return Err(Failed { request, cause: Cause::Broken }),
         }

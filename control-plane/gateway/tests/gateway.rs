@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use sampan_engine::route::RouteTable;
+use sampan_gateway::Listener::{Internal, Public};
 use sampan_gateway::{Gateway, GatewayError};
 
 #[tokio::test]
@@ -304,7 +305,7 @@ async fn timeouts() {
     let mut client = Client::connect(gateway.public_addr()).await;
     client.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 10\r\n\r\n").await;
     for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         client.send("x").await;
     }
     assert_eq!(client.reply().await.status, 200);

@@ -15,8 +15,10 @@ enum Want {
     One,
     /// One of these.
     Either,
+    /// Closed without a word: the client would not understand ours.
+    Closed,
 }
-use Want::{Either, One, Refused};
+use Want::{Closed, Either, One, Refused};
 
 const EVIL: &str = "GET /evil HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
@@ -153,7 +155,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("g6 method in target", line("GET / HTTP/1.1 GET /evil HTTP/1.1"), Refused),
         ("g6 crlf in target", line("GET /a%0d%0aX:%20y HTTP/1.1"), One),
         ("g6 no version", b"GET /\r\n\r\n".to_vec(), Refused),
-        ("g6 http/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Refused),
+        ("g6 http/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Closed),
         ("g6 http/1.2", line("GET / HTTP/1.2"), Refused),
         ("g6 lowercase version", line("GET / http/1.1"), Refused),
         // G7: lanes.
@@ -205,6 +207,7 @@ async fn run(name: &str, bytes: Vec<u8>, want: Want) -> Result<(), String> {
     let refused = seen.is_empty() && (400..500).contains(&status) && all.matches("HTTP/1.1 ").count() == 1;
     let one = seen.len() == 1;
     match want {
+        Closed if !(all.is_empty() && seen.is_empty()) => problem("not closed"),
         Refused if !refused => problem("not refused"),
         One if !one => problem("not one request"),
         Either if !one && !refused => problem("neither refused nor one"),

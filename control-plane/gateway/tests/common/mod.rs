@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sampan_engine::route::{Backend, Endpoint, Host, PathKind, RouteTable, Rule};
-use sampan_gateway::{Gateway, Listener, Options};
+use sampan_gateway::{Gateway, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits for a condition, and fails when it does not come true.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -435,7 +435,7 @@ pub async fn gateway() -> Gateway {
 }
 
 pub async fn impatient() -> Gateway {
-    let short = Duration::from_millis(700);
+    let short = Duration::from_secs(2);
     let options = Options { response_timeout: short, header_timeout: short, ..Options::default() };
     Gateway::bind_with("127.0.0.1:0".parse().unwrap(), options).await.unwrap()
 }
@@ -452,5 +452,3 @@ pub async fn refusing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
-
-pub use Listener::{Internal, Public};
