@@ -3,7 +3,7 @@
 //! Numbers are read from their text, so none loses a digit.
 
 use crate::diagnostic::Diagnostic;
-use crate::path::Step;
+use crate::path::{Path, Step};
 use crate::value::{DEPTH_LIMIT, Number, Object, Type, Value};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -47,7 +47,7 @@ pub fn decode_object(bytes: &[u8], ty: &Type, attributes: Attributes) -> Result<
 /// An unknown or infinite value, which JSON has no form for, or one that is not of the type; at its place.
 pub fn encode(value: &Value, ty: &Type) -> Result<Vec<u8>, Diagnostic> {
     let mut out = Vec::new();
-    write(&mut out, value, ty)?;
+    write(&mut out, value, ty, 0)?;
     Ok(out)
 }
 
@@ -69,6 +69,11 @@ pub fn encode_type(ty: &Type) -> Vec<u8> {
 
 fn broken(why: impl Into<String>) -> Diagnostic {
     Diagnostic::error("JSON value cannot be read", why)
+}
+
+/// The place of an element of a set; the element itself is not repeated.
+fn some_element() -> Step {
+    Step::Element(Box::new(Value::UNKNOWN))
 }
 
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Diagnostic> {
@@ -107,16 +112,20 @@ fn read_type(raw: &RawValue, depth: usize) -> Option<Type> {
         ("set", [t]) => Some(Type::set(read_type(t, below)?)),
         ("map", [t]) => Some(Type::map(read_type(t, below)?)),
         // The names of optional attributes play no part in values.
-        ("object", [attributes] | [attributes, _]) => part::<BTreeMap<String, &RawValue>>(attributes)?
-            .into_iter()
-            .map(|(name, t)| Some((name, read_type(t, below)?)))
-            .collect::<Option<_>>()
-            .map(Type::Object),
-        ("tuple", [types]) => part::<Vec<&RawValue>>(types)?
-            .into_iter()
-            .map(|t| read_type(t, below))
-            .collect::<Option<_>>()
-            .map(Type::Tuple),
+        ("object", [attributes] | [attributes, _]) => {
+            let mut types = BTreeMap::new();
+            for (name, t) in part::<BTreeMap<String, &RawValue>>(attributes)? {
+                types.insert(name, read_type(t, below)?);
+            }
+            Some(Type::Object(types))
+        }
+        ("tuple", [elements]) => {
+            let mut types = Vec::new();
+            for t in part::<Vec<&RawValue>>(elements)? {
+                types.push(read_type(t, below)?);
+            }
+            Some(Type::Tuple(types))
+        }
         _ => None,
     }
 }
@@ -168,88 +177,113 @@ fn read(raw: &RawValue, ty: &Type, attributes: Attributes, depth: usize) -> Resu
     if depth > DEPTH_LIMIT {
         return Err(broken("the value is nested too deeply"));
     }
-    let text = raw.get();
-    if text == "null" {
+    if raw.get() == "null" {
         return Ok(Value::Null);
     }
+    // Loops in functions of their own keep the stack small: values may be nested to the limit.
     let below = depth + 1;
-    let misfit = || broken(format!("a value of type {ty} is needed, this is {}", json_name(text)));
-    let array = || part::<Vec<&RawValue>>(raw).ok_or_else(misfit);
-    let map = || part::<BTreeMap<String, &RawValue>>(raw).ok_or_else(misfit);
-    let some_element = || Step::Element(Box::new(Value::UNKNOWN));
     match ty {
-        Type::String => match text.as_bytes().first() {
-            Some(b'"') => scalar::<String>(raw).map(Value::String).ok_or_else(misfit),
-            Some(b'[' | b'{') | None => Err(misfit()),
-            Some(_) => Ok(Value::from(text)),
-        },
-        Type::Number => match scalar::<String>(raw) {
-            Some(quoted) => Number::parse(&quoted),
-            None => Number::parse(text),
-        }
-        .map(Value::Number)
-        .map_err(|_| misfit()),
-        Type::Bool => match text {
-            "true" | "\"true\"" => Ok(Value::Bool(true)),
-            "false" | "\"false\"" => Ok(Value::Bool(false)),
-            _ => Err(misfit()),
-        },
-        Type::List(t) => array()?
-            .into_iter()
-            .enumerate()
-            .map(|(i, raw)| read(raw, t, attributes, below).map_err(|d| d.within(Step::Index(i))))
-            .collect::<Result<_, _>>()
-            .map(Value::List),
-        Type::Set(t) => array()?
-            .into_iter()
-            .map(|raw| read(raw, t, attributes, below).map_err(|d| d.within(some_element())))
-            .collect::<Result<_, _>>()
-            .map(Value::Set),
-        Type::Tuple(types) => {
-            let parts = array()?;
-            if parts.len() != types.len() {
-                return Err(misfit());
-            }
-            let parts = parts.into_iter().zip(types).enumerate();
-            parts
-                .map(|(i, (raw, t))| read(raw, t, attributes, below).map_err(|d| d.within(Step::Index(i))))
-                .collect::<Result<_, _>>()
-                .map(Value::Tuple)
-        }
-        Type::Map(t) => map()?
-            .into_iter()
-            .map(|(k, raw)| match read(raw, t, attributes, below) {
-                Ok(v) => Ok((k, v)),
-                Err(d) => Err(d.within(Step::Key(k))),
-            })
-            .collect::<Result<_, _>>()
-            .map(Value::Map),
-        Type::Object(types) => {
-            let parts = map()?;
-            if attributes == Attributes::Exact
-                && let Some(extra) = parts.keys().find(|k| !types.contains_key(*k))
-            {
-                return Err(broken("the schema has no such attribute").within(Step::Attr(extra.clone())));
-            }
-            let mut object = Object::new();
-            for (name, t) in types {
-                let at = |d: Diagnostic| d.within(Step::Attr(name.clone()));
-                let value = match parts.get(name) {
-                    Some(raw) => read(raw, t, attributes, below).map_err(at)?,
-                    None if attributes == Attributes::Lenient => Value::Null,
-                    None => return Err(at(broken("the attribute is missing"))),
-                };
-                object.set(name.clone(), value);
-            }
-            Ok(Value::Object(object))
-        }
+        Type::String | Type::Number | Type::Bool => read_scalar(raw, ty),
+        Type::List(t) => read_elements(raw, ty, |_| t, attributes, below).map(Value::List),
+        Type::Set(t) => read_elements(raw, ty, |_| t, attributes, below).map(Value::set),
+        Type::Tuple(types) => read_elements(raw, ty, |i| &types[i], attributes, below).map(Value::Tuple),
+        Type::Map(t) => read_map(raw, ty, t, attributes, below),
+        Type::Object(types) => read_object(raw, ty, types, attributes, below),
         Type::Dynamic => {
-            let typed: Typed<'_> = part(raw).ok_or_else(misfit)?;
+            let typed: Typed<'_> = part(raw).ok_or_else(|| misfit(raw, ty))?;
             let inner = read_type(typed.ty, 0).ok_or_else(|| broken("a dynamic value has no valid type"))?;
             let value = read(typed.value, &inner, attributes, below)?;
             Ok(Value::Dynamic(inner, Box::new(value)))
         }
     }
+}
+
+fn misfit(raw: &RawValue, ty: &Type) -> Diagnostic {
+    broken(format!("a value of type {ty} is needed, this is {}", json_name(raw.get())))
+}
+
+fn read_scalar(raw: &RawValue, ty: &Type) -> Result<Value, Diagnostic> {
+    let text = raw.get();
+    let found = match (ty, text.as_bytes().first()) {
+        (Type::String, Some(b'"')) => scalar::<String>(raw).map(Value::String),
+        (Type::String, Some(b'[' | b'{') | None) => None,
+        (Type::String, Some(_)) => Some(Value::from(text)),
+        (Type::Number, _) => match scalar::<String>(raw) {
+            Some(quoted) => Number::parse(&quoted).ok().map(Value::Number),
+            None => Number::parse(text).ok().map(Value::Number),
+        },
+        _ => match text {
+            "true" | "\"true\"" => Some(Value::Bool(true)),
+            "false" | "\"false\"" => Some(Value::Bool(false)),
+            _ => None,
+        },
+    };
+    found.ok_or_else(|| misfit(raw, ty))
+}
+
+fn read_elements<'t>(
+    raw: &RawValue,
+    ty: &Type,
+    element: impl Fn(usize) -> &'t Type,
+    attributes: Attributes,
+    depth: usize,
+) -> Result<Vec<Value>, Diagnostic> {
+    let parts: Vec<&RawValue> = part(raw).ok_or_else(|| misfit(raw, ty))?;
+    if matches!(ty, Type::Tuple(types) if types.len() != parts.len()) {
+        return Err(misfit(raw, ty));
+    }
+    let mut elements = Vec::with_capacity(parts.len());
+    for (i, raw) in parts.into_iter().enumerate() {
+        match read(raw, element(i), attributes, depth) {
+            Ok(v) => elements.push(v),
+            Err(d) if matches!(ty, Type::Set(_)) => return Err(d.within(some_element())),
+            Err(d) => return Err(d.within(Step::Index(i))),
+        }
+    }
+    Ok(elements)
+}
+
+fn read_map(
+    raw: &RawValue,
+    ty: &Type,
+    element: &Type,
+    attributes: Attributes,
+    depth: usize,
+) -> Result<Value, Diagnostic> {
+    let parts: BTreeMap<String, &RawValue> = part(raw).ok_or_else(|| misfit(raw, ty))?;
+    let mut map = BTreeMap::new();
+    for (key, raw) in parts {
+        match read(raw, element, attributes, depth) {
+            Ok(v) => map.insert(key, v),
+            Err(d) => return Err(d.within(Step::Key(key))),
+        };
+    }
+    Ok(Value::Map(map))
+}
+
+fn read_object(
+    raw: &RawValue,
+    ty: &Type,
+    types: &BTreeMap<String, Type>,
+    attributes: Attributes,
+    depth: usize,
+) -> Result<Value, Diagnostic> {
+    let parts: BTreeMap<String, &RawValue> = part(raw).ok_or_else(|| misfit(raw, ty))?;
+    if attributes == Attributes::Exact
+        && let Some(extra) = parts.keys().find(|k| !types.contains_key(*k))
+    {
+        return Err(broken("the schema has no such attribute").within(Step::Attr(extra.clone())));
+    }
+    let mut object = Object::new();
+    for (name, t) in types {
+        let value = match parts.get(name) {
+            Some(raw) => read(raw, t, attributes, depth),
+            None if attributes == Attributes::Lenient => Ok(Value::Null),
+            None => Err(broken("the attribute is missing")),
+        };
+        object.set(name.clone(), value.map_err(|d| d.within(Step::Attr(name.clone())))?);
+    }
+    Ok(Value::Object(object))
 }
 
 fn json_name(text: &str) -> &'static str {
@@ -272,7 +306,11 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string always has a JSON form, and a Vec takes every byte");
 }
 
-fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> {
+fn write(out: &mut Vec<u8>, value: &Value, ty: &Type, depth: usize) -> Result<(), Diagnostic> {
+    if depth > DEPTH_LIMIT {
+        return Err(broken("the value is nested too deeply"));
+    }
+    let below = depth + 1;
     let none = |what: &str| Diagnostic::error("Value has no JSON form", format!("JSON cannot hold {what} value."));
     match (value, ty) {
         (Value::Null, _) => out.extend_from_slice(b"null"),
@@ -281,10 +319,21 @@ fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> 
         (Value::Number(n), Type::Number) if n.is_finite() => out.extend_from_slice(n.to_string().as_bytes()),
         (Value::Number(_), Type::Number) => return Err(none("an infinite")),
         (Value::Bool(b), Type::Bool) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
-        (Value::List(elements), Type::List(t)) => write_elements(out, elements.iter().map(|v| (v, t.as_ref())))?,
-        (Value::Set(elements), Type::Set(t)) => write_elements(out, elements.iter().map(|v| (v, t.as_ref())))?,
+        (Value::List(elements), Type::List(t)) => write_elements(out, elements.iter().map(|v| (v, t.as_ref())), below)?,
+        (Value::Set(elements), Type::Set(t)) => {
+            let elements = elements.iter().map(|v| (v, t.as_ref()));
+            write_elements(out, elements, below).map_err(|mut d| {
+                // An element of a set has no index.
+                d.path = d.path.map(|p| {
+                    Path::from_steps(
+                        p.steps().iter().enumerate().map(|(i, s)| if i == 0 { some_element() } else { s.clone() }),
+                    )
+                });
+                d
+            })?;
+        }
         (Value::Tuple(elements), Type::Tuple(types)) if elements.len() == types.len() => {
-            write_elements(out, elements.iter().zip(types))?;
+            write_elements(out, elements.iter().zip(types), below)?;
         }
         (Value::Map(elements), Type::Map(t)) => {
             out.push(b'{');
@@ -292,7 +341,7 @@ fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> 
                 comma(out, i);
                 write_text(out, key);
                 out.push(b':');
-                write(out, v, t).map_err(|d| d.within(Step::Key(key.clone())))?;
+                write(out, v, t, below).map_err(|d| d.within(Step::Key(key.clone())))?;
             }
             out.push(b'}');
         }
@@ -307,7 +356,7 @@ fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> 
                 out.push(b':');
                 let at = |d: Diagnostic| d.within(Step::Attr(name.clone()));
                 let v = o.get(name).ok_or_else(|| at(broken("the attribute is missing")))?;
-                write(out, v, t).map_err(at)?;
+                write(out, v, t, below).map_err(at)?;
             }
             out.push(b'}');
         }
@@ -315,7 +364,7 @@ fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> 
             out.extend_from_slice(br#"{"type":"#);
             write_type(out, inner);
             out.extend_from_slice(br#","value":"#);
-            write(out, v, inner)?;
+            write(out, v, inner, below)?;
             out.push(b'}');
         }
         (v, t) => return Err(broken(format!("a value of type {t} is needed, this is {}", v.kind_name()))),
@@ -326,12 +375,120 @@ fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> 
 fn write_elements<'a>(
     out: &mut Vec<u8>,
     elements: impl Iterator<Item = (&'a Value, &'a Type)>,
+    depth: usize,
 ) -> Result<(), Diagnostic> {
     out.push(b'[');
     for (i, (v, t)) in elements.enumerate() {
         comma(out, i);
-        write(out, v, t).map_err(|d| d.within(Step::Index(i)))?;
+        write(out, v, t, depth).map_err(|d| d.within(Step::Index(i)))?;
     }
     out.push(b']');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path;
+    use crate::value::strategy::{any_type, typed};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_known_value_comes_back_as_it_was((ty, value) in typed(false)) {
+            let bytes = encode(&value, &ty).unwrap();
+            prop_assert!(serde_json::from_slice::<&RawValue>(&bytes).is_ok());
+            prop_assert_eq!(decode(&bytes, &ty, Attributes::Exact).unwrap(), value.clone());
+            prop_assert_eq!(decode(&bytes, &ty, Attributes::Lenient).unwrap(), value);
+        }
+
+        #[test]
+        fn every_type_comes_back_as_it_was(ty in any_type()) {
+            prop_assert_eq!(decode_type(&encode_type(&ty)).unwrap(), ty);
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic((ty, value) in typed(false), other in any_type(), at in any::<prop::sample::Index>(), byte: u8) {
+            let mut bytes = encode(&value, &ty).unwrap();
+            if let Ok(read) = decode(&bytes, &other, Attributes::Lenient) {
+                prop_assert!(read.conforms(&other).is_ok());
+            }
+            let i = at.index(bytes.len());
+            bytes[i] = byte;
+            let _ = decode(&bytes, &ty, Attributes::Exact);
+            let _ = decode_type(&bytes);
+        }
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let text = b"12345678901234567890.123456789012345678901";
+        let value = decode(text, &Type::Number, Attributes::Exact).unwrap();
+        assert_eq!(encode(&value, &Type::Number).unwrap(), text);
+    }
+
+    #[test]
+    fn indented_state_is_read() {
+        let ty = Type::object([("a", Type::list(Type::Number)), ("b", Type::String)]);
+        let text = b"{\n  \"a\": [\n    1,\n    2.50\n  ],\n  \"b\": null\n}\n";
+        let o = decode_object(text, &ty, Attributes::Exact).unwrap().unwrap();
+        assert_eq!(o.at("a[1]").unwrap().as_number().unwrap().to_string(), "2.5");
+    }
+
+    #[test]
+    fn lenient_reading_drops_and_adds_attributes() {
+        let ty = Type::object([("a", Type::String), ("b", Type::object([("c", Type::Bool)]))]);
+        let text = br#"{"b":{"old":1},"gone":[{}]}"#;
+        let o = decode_object(text, &ty, Attributes::Lenient).unwrap().unwrap();
+        assert_eq!(Value::from(o), Value::object([("a", Value::Null), ("b", Value::object([("c", Value::Null)]))]));
+        let d = decode_object(text, &ty, Attributes::Exact).unwrap_err();
+        assert_eq!(d.path, Some(path!("gone")));
+    }
+
+    #[test]
+    fn scalars_change_their_type_as_in_terraform() {
+        let read = |text: &str, ty: &Type| decode(text.as_bytes(), ty, Attributes::Exact).ok();
+        assert_eq!(read("1.50", &Type::String), Some("1.50".into()));
+        assert_eq!(read("true", &Type::String), Some("true".into()));
+        assert_eq!(read("\"7\"", &Type::Number), Some(7.into()));
+        assert_eq!(read("\"true\"", &Type::Bool), Some(true.into()));
+        assert_eq!(read("{}", &Type::String), None);
+        assert_eq!(read("\"x\"", &Type::Number), None);
+        assert_eq!(read("1", &Type::Bool), None);
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_repeats_no_value() {
+        let ty = Type::object([("a", Type::list(Type::map(Type::Number)))]);
+        let d = decode(br#"{"a":[{},{"k":"geheim"}]}"#, &ty, Attributes::Exact).unwrap_err();
+        assert_eq!(d.path, Some(path!("a", [1], ["k"])));
+        assert!(!d.to_string().contains("geheim"));
+        let d = decode(br#"{"a": geheim}"#, &ty, Attributes::Exact).unwrap_err();
+        assert!(!d.to_string().contains("geheim"));
+        let value = Value::object([("a", Value::list([Value::map([("k", Value::UNKNOWN)])]))]);
+        let d = encode(&value, &ty).unwrap_err();
+        assert_eq!(d.path, Some(path!("a", [0], ["k"])));
+        let sets = Type::object([("s", Type::set(Type::Bool))]);
+        let d = encode(&Value::object([("s", Value::set([Value::UNKNOWN]))]), &sets).unwrap_err();
+        assert_eq!(d.path.unwrap().to_string(), "s[element]");
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit() {
+        let deep = |n: usize| [b"[".repeat(n), b"]".repeat(n)].concat();
+        let ty = (0..DEPTH_LIMIT).fold(Type::Bool, |t, _| Type::list(t));
+        assert!(decode(&deep(DEPTH_LIMIT), &ty, Attributes::Exact).is_ok());
+        assert!(decode(&deep(DEPTH_LIMIT + 1), &ty, Attributes::Exact).is_err());
+        assert!(decode_type(&encode_type(&ty)).is_ok());
+        assert!(decode_type(&br#"["list","#.repeat(100_000)).is_err());
+        let deeper = Type::list(Type::list(ty));
+        assert!(decode_type(&encode_type(&deeper)).is_err());
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_an_error() {
+        assert!(encode(&Value::UNKNOWN, &Type::String).is_err());
+        let infinite = Number::from_f64(f64::INFINITY).unwrap();
+        assert!(encode(&infinite.into(), &Type::Number).is_err());
+    }
 }

@@ -44,7 +44,7 @@ pub fn decode_object(bytes: &[u8], ty: &Type) -> Result<Option<Object>, Diagnost
 /// A value that is not of the type, at its place.
 pub fn encode(value: &Value, ty: &Type) -> Result<Vec<u8>, Diagnostic> {
     let mut out = Vec::new();
-    write_value(&mut out, value, ty)?;
+    write_value(&mut out, value, ty, 0)?;
     Ok(out)
 }
 
@@ -56,7 +56,7 @@ pub fn encode_object(object: Option<&Object>, ty: &Type) -> Result<Vec<u8>, Diag
     let mut out = Vec::new();
     match (object, ty) {
         (None, _) => out.push(Marker::Null.to_u8()),
-        (Some(o), Type::Object(types)) => write_object(&mut out, o, types)?,
+        (Some(o), Type::Object(types)) => write_object(&mut out, o, types, 1)?,
         (Some(_), t) => return Err(misfit(t, "an object")),
     }
     Ok(out)
@@ -73,6 +73,10 @@ fn misfit(ty: &Type, found: &str) -> Diagnostic {
 /// The place of an element of a set that could not be read or written; the element itself is not repeated.
 fn some_element() -> Step {
     Step::Element(Box::new(Value::UNKNOWN))
+}
+
+fn element_step(ty: &Type, index: usize) -> Step {
+    if matches!(ty, Type::Set(_)) { some_element() } else { Step::Index(index) }
 }
 
 struct Reader<'a> {
@@ -170,6 +174,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    // Containers have functions of their own, which keeps the stack small: values may be nested to the limit.
     fn value(&mut self, ty: &Type, depth: usize) -> Result<Value, Diagnostic> {
         if depth > DEPTH_LIMIT {
             return Err(broken("the value is nested too deeply"));
@@ -179,89 +184,113 @@ impl<'a> Reader<'a> {
             return Ok(Value::Null);
         }
         if let Some(n) = self.ext_length(marker)? {
-            let kind = self.uint(1)? as i8;
-            let payload = self.bytes(n)?;
-            return if kind == EXT_REFINED && *ty != Type::Dynamic {
-                Ok(Value::refined(refinements(payload, ty)?))
-            } else {
-                Ok(Value::UNKNOWN)
-            };
+            return self.unknown(n, ty);
         }
-        let below = depth + 1;
-        let found = || misfit(ty, marker_name(marker));
         match ty {
-            Type::String => self.string(marker)?.map(Value::from).ok_or_else(found),
-            Type::Number => self.number(marker)?.map(Value::Number).ok_or_else(found),
-            Type::Bool => match marker {
-                Marker::True => Ok(Value::Bool(true)),
-                Marker::False => Ok(Value::Bool(false)),
-                _ => Err(found()),
-            },
-            Type::List(element) => {
-                let n = self.array_length(marker)?.ok_or_else(found)?;
-                self.elements(n, below, |_| element, Step::Index).map(Value::List)
-            }
-            Type::Set(element) => {
-                let n = self.array_length(marker)?.ok_or_else(found)?;
-                self.elements(n, below, |_| element, |_| some_element()).map(Value::set)
-            }
-            Type::Tuple(types) => {
-                let n = self.array_length(marker)?.ok_or_else(found)?;
-                if n != types.len() {
-                    return Err(misfit(ty, &format!("an array of {n}")));
-                }
-                self.elements(n, below, |i| &types[i], Step::Index).map(Value::Tuple)
-            }
-            Type::Map(element) => {
-                let n = self.map_length(marker)?.ok_or_else(found)?;
-                let mut map = BTreeMap::new();
-                for _ in 0..n {
-                    let key = self.key()?;
-                    let value = self.value(element, below).map_err(|d| d.within(Step::Key(key.to_owned())))?;
-                    map.insert(key.to_owned(), value);
-                }
-                Ok(Value::Map(map))
-            }
-            Type::Object(types) => {
-                let n = self.map_length(marker)?.ok_or_else(found)?;
-                let mut object = Object::new();
-                for _ in 0..n {
-                    let key = self.key()?;
-                    let at = |d: Diagnostic| d.within(Step::Attr(key.to_owned()));
-                    let ty = types.get(key).ok_or_else(|| at(broken("the schema has no such attribute")))?;
-                    object.set(key, self.value(ty, below).map_err(at)?);
-                }
-                match types.keys().find(|k| object.get(k).is_none()) {
-                    Some(missing) => Err(broken("the attribute is missing").within(Step::Attr(missing.clone()))),
-                    None => Ok(Value::Object(object)),
-                }
-            }
-            Type::Dynamic => {
-                if self.array_length(marker)? != Some(2) {
-                    return Err(found());
-                }
-                let marker = self.marker()?;
-                let text = self.text(marker)?.ok_or_else(|| broken("a dynamic value has no type"))?;
-                let inner = json::decode_type(text)?;
-                let value = self.value(&inner, below)?;
-                Ok(Value::Dynamic(inner, Box::new(value)))
-            }
+            Type::String | Type::Number | Type::Bool => self.scalar(marker, ty),
+            Type::List(_) | Type::Set(_) | Type::Tuple(_) => self.elements(marker, ty, depth + 1),
+            Type::Map(element) => self.map(marker, ty, element, depth + 1),
+            Type::Object(types) => self.object(marker, ty, types, depth + 1),
+            Type::Dynamic => self.dynamic(marker, depth + 1),
         }
     }
 
-    fn elements<'t>(
+    /// What an extension of `n` bytes says.
+    fn unknown(&mut self, n: usize, ty: &Type) -> Result<Value, Diagnostic> {
+        let kind = self.uint(1)? as i8;
+        let payload = self.bytes(n)?;
+        if kind == EXT_REFINED && *ty != Type::Dynamic {
+            Ok(Value::refined(refinements(payload, ty)?))
+        } else {
+            Ok(Value::UNKNOWN)
+        }
+    }
+
+    fn scalar(&mut self, marker: Marker, ty: &Type) -> Result<Value, Diagnostic> {
+        let found = match (ty, marker) {
+            (Type::String, _) => self.string(marker)?.map(Value::from),
+            (Type::Number, _) => self.number(marker)?.map(Value::Number),
+            (_, Marker::True) => Some(Value::Bool(true)),
+            (_, Marker::False) => Some(Value::Bool(false)),
+            _ => None,
+        };
+        found.ok_or_else(|| misfit(ty, marker_name(marker)))
+    }
+
+    fn map(&mut self, marker: Marker, ty: &Type, element: &Type, depth: usize) -> Result<Value, Diagnostic> {
+        let n = self.map_length(marker)?.ok_or_else(|| misfit(ty, marker_name(marker)))?;
+        let mut map = BTreeMap::new();
+        for _ in 0..n {
+            let key = self.key()?;
+            match self.value(element, depth) {
+                Ok(v) => map.insert(key.to_owned(), v),
+                Err(d) => return Err(d.within(Step::Key(key.to_owned()))),
+            };
+        }
+        Ok(Value::Map(map))
+    }
+
+    fn object(
         &mut self,
-        n: usize,
+        marker: Marker,
+        ty: &Type,
+        types: &BTreeMap<String, Type>,
         depth: usize,
-        ty: impl Fn(usize) -> &'t Type,
-        step: impl Fn(usize) -> Step,
-    ) -> Result<Vec<Value>, Diagnostic> {
+    ) -> Result<Value, Diagnostic> {
+        let n = self.map_length(marker)?.ok_or_else(|| misfit(ty, marker_name(marker)))?;
+        let mut object = Object::new();
+        for _ in 0..n {
+            let key = self.key()?;
+            let value = match types.get(key) {
+                Some(ty) => self.value(ty, depth),
+                None => Err(broken("the schema has no such attribute")),
+            };
+            match value {
+                Ok(v) => object.set(key, v),
+                Err(d) => return Err(d.within(Step::Attr(key.to_owned()))),
+            }
+        }
+        match types.keys().find(|k| object.get(k).is_none()) {
+            Some(missing) => Err(broken("the attribute is missing").within(Step::Attr(missing.clone()))),
+            None => Ok(Value::Object(object)),
+        }
+    }
+
+    fn dynamic(&mut self, marker: Marker, depth: usize) -> Result<Value, Diagnostic> {
+        if self.array_length(marker)? != Some(2) {
+            return Err(misfit(&Type::Dynamic, marker_name(marker)));
+        }
+        let marker = self.marker()?;
+        let text = self.text(marker)?.ok_or_else(|| broken("a dynamic value has no type"))?;
+        let inner = json::decode_type(text)?;
+        let value = self.value(&inner, depth)?;
+        Ok(Value::Dynamic(inner, Box::new(value)))
+    }
+
+    /// A list, set or tuple.
+    fn elements(&mut self, marker: Marker, ty: &Type, depth: usize) -> Result<Value, Diagnostic> {
+        let n = self.array_length(marker)?.ok_or_else(|| misfit(ty, marker_name(marker)))?;
+        if matches!(ty, Type::Tuple(types) if types.len() != n) {
+            return Err(misfit(ty, &format!("an array of {n}")));
+        }
         // Every element takes a byte at least, so a false length reserves nothing.
         let mut elements = Vec::with_capacity(n.min(self.rest.len()).min(4_096));
         for i in 0..n {
-            elements.push(self.value(ty(i), depth).map_err(|d| d.within(step(i)))?);
+            let element = match ty {
+                Type::List(t) | Type::Set(t) => t,
+                Type::Tuple(types) => &types[i],
+                _ => return Err(misfit(ty, marker_name(marker))),
+            };
+            match self.value(element, depth) {
+                Ok(v) => elements.push(v),
+                Err(d) => return Err(d.within(element_step(ty, i))),
+            }
         }
-        Ok(elements)
+        Ok(match ty {
+            Type::Set(_) => Value::set(elements),
+            Type::Tuple(_) => Value::Tuple(elements),
+            _ => Value::List(elements),
+        })
     }
 
     fn key(&mut self) -> Result<&'a str, Diagnostic> {
@@ -517,7 +546,7 @@ fn refinement_payload(r: &Refinements, ty: &Type) -> Result<Option<Vec<u8>>, Dia
     Ok((n > 0 && payload.len() <= REFINEMENT_LIMIT).then_some(payload))
 }
 
-fn write_object(out: &mut Vec<u8>, o: &Object, types: &BTreeMap<String, Type>) -> Result<(), Diagnostic> {
+fn write_object(out: &mut Vec<u8>, o: &Object, types: &BTreeMap<String, Type>, depth: usize) -> Result<(), Diagnostic> {
     if let Some((extra, _)) = o.iter().find(|(k, _)| !types.contains_key(*k)) {
         return Err(broken("the schema has no such attribute").within(Step::Attr(extra.to_owned())));
     }
@@ -526,50 +555,216 @@ fn write_object(out: &mut Vec<u8>, o: &Object, types: &BTreeMap<String, Type>) -
         write_str(out, name)?;
         let at = |d: Diagnostic| d.within(Step::Attr(name.clone()));
         let value = o.get(name).ok_or_else(|| at(broken("the attribute is missing")))?;
-        write_value(out, value, ty).map_err(at)?;
+        write_value(out, value, ty, depth).map_err(at)?;
     }
     Ok(())
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value, ty: &Type) -> Result<(), Diagnostic> {
+fn write_value(out: &mut Vec<u8>, value: &Value, ty: &Type, depth: usize) -> Result<(), Diagnostic> {
+    if depth > DEPTH_LIMIT {
+        return Err(broken("the value is nested too deeply"));
+    }
     match (value, ty) {
         (Value::Null, _) => out.push(Marker::Null.to_u8()),
         (Value::Unknown(r), _) => write_unknown(out, r.as_deref(), ty)?,
         (Value::String(s), Type::String) => write_str(out, s)?,
         (Value::Number(n), Type::Number) => write_number(out, n)?,
         (Value::Bool(b), Type::Bool) => write_bool(out, *b),
-        (Value::List(elements), Type::List(t)) => {
-            write_array(out, elements.len())?;
-            for (i, v) in elements.iter().enumerate() {
-                write_value(out, v, t).map_err(|d| d.within(Step::Index(i)))?;
-            }
-        }
-        (Value::Set(elements), Type::Set(t)) => {
-            write_array(out, elements.len())?;
-            for v in elements {
-                write_value(out, v, t).map_err(|d| d.within(some_element()))?;
-            }
-        }
-        (Value::Tuple(elements), Type::Tuple(types)) if elements.len() == types.len() => {
-            write_array(out, elements.len())?;
-            for (i, (v, t)) in elements.iter().zip(types).enumerate() {
-                write_value(out, v, t).map_err(|d| d.within(Step::Index(i)))?;
-            }
-        }
+        (Value::List(e), Type::List(_)) => write_elements(out, e, ty, depth + 1)?,
+        (Value::Set(s), Type::Set(_)) => write_elements(out, s.as_slice(), ty, depth + 1)?,
+        (Value::Tuple(e), Type::Tuple(types)) if e.len() == types.len() => write_elements(out, e, ty, depth + 1)?,
         (Value::Map(elements), Type::Map(t)) => {
             write_map(out, elements.len())?;
             for (key, v) in elements {
                 write_str(out, key)?;
-                write_value(out, v, t).map_err(|d| d.within(Step::Key(key.clone())))?;
+                write_value(out, v, t, depth + 1).map_err(|d| d.within(Step::Key(key.clone())))?;
             }
         }
-        (Value::Object(o), Type::Object(types)) => write_object(out, o, types)?,
+        (Value::Object(o), Type::Object(types)) => write_object(out, o, types, depth + 1)?,
         (Value::Dynamic(inner, v), Type::Dynamic) => {
             write_array(out, 2)?;
             write_bin(out, &json::encode_type(inner))?;
-            write_value(out, v, inner)?;
+            write_value(out, v, inner, depth + 1)?;
         }
         (v, t) => return Err(misfit(t, v.kind_name())),
     }
     Ok(())
+}
+
+/// A list, set or tuple.
+fn write_elements(out: &mut Vec<u8>, elements: &[Value], ty: &Type, depth: usize) -> Result<(), Diagnostic> {
+    write_array(out, elements.len())?;
+    for (i, v) in elements.iter().enumerate() {
+        let element = match ty {
+            Type::List(t) | Type::Set(t) => t,
+            Type::Tuple(types) => &types[i],
+            _ => return Err(misfit(ty, "a sequence")),
+        };
+        write_value(out, v, element, depth).map_err(|d| d.within(element_step(ty, i)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path;
+    use crate::value::strategy::{any_value, typed};
+    use proptest::prelude::*;
+
+    fn back(value: &Value, ty: &Type) -> Value {
+        decode(&encode(value, ty).unwrap(), ty).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back_as_it_was((ty, value) in typed(true)) {
+            prop_assert_eq!(back(&value, &ty), value);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic((ty, _) in typed(true), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes, &ty);
+        }
+
+        #[test]
+        fn a_broken_message_makes_no_panic((ty, value) in typed(true), at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
+            let mut bytes = encode(&value, &ty).unwrap();
+            let i = at.index(bytes.len());
+            if cut {
+                bytes.truncate(i);
+                prop_assert!(decode(&bytes, &ty).is_err());
+            } else {
+                bytes[i] = byte;
+                if let Ok(read) = decode(&bytes, &ty) {
+                    prop_assert!(read.conforms(&ty).is_ok());
+                }
+            }
+        }
+
+        #[test]
+        fn a_value_of_another_type_is_refused_and_not_written_wrongly((ty, _) in typed(true), value in any_value()) {
+            prop_assert_eq!(value.conforms(&ty).is_ok(), encode(&value, &ty).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_known_bytes_of_the_protocol_are_written() {
+        assert_eq!(encode(&Value::UNKNOWN, &Type::String).unwrap(), [0xd4, 0, 0]);
+        assert_eq!(encode(&Value::Null, &Type::Bool).unwrap(), [0xc0]);
+        assert_eq!(encode(&5.into(), &Type::Number).unwrap(), [5]);
+        assert_eq!(encode(&Number::parse("5.0").unwrap().into(), &Type::Number).unwrap(), [5]);
+        assert_eq!(encode(&Number::parse("1.5").unwrap().into(), &Type::Number).unwrap()[0], 0xcb);
+        assert_eq!(encode(&Number::parse("1.1").unwrap().into(), &Type::Number).unwrap(), b"\xa31.1");
+        assert_eq!(
+            encode(&Number::parse("12345678901234567890123").unwrap().into(), &Type::Number).unwrap(),
+            b"\xb712345678901234567890123"
+        );
+        let dynamic = Value::Dynamic(Type::String, Box::new("a".into()));
+        assert_eq!(encode(&dynamic, &Type::Dynamic).unwrap(), b"\x92\xc4\x08\"string\"\xa1a");
+        let sure = Value::unknown_not_null();
+        assert_eq!(encode(&sure, &Type::String).unwrap(), [0xc7, 3, 12, 0x81, 1, 0xc2]);
+        assert_eq!(encode(&sure, &Type::Dynamic).unwrap(), [0xd4, 0, 0], "dynamic has no refinements");
+    }
+
+    #[test]
+    fn every_form_of_a_number_is_read() {
+        for bytes in
+            [&[5_u8][..], &[0xcc, 5], &[0xcd, 0, 5], &[0xd0, 5], &[0xca, 0x40, 0xa0, 0, 0], b"\xa15", b"\xa35.0"]
+        {
+            assert_eq!(decode(bytes, &Type::Number).unwrap(), 5.into(), "{bytes:?}");
+        }
+        let big = decode(b"\xa41e30", &Type::Number).unwrap();
+        assert_eq!(big.as_number().unwrap().to_string(), format!("1{}", "0".repeat(30)));
+        assert!(decode(&[0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0], &Type::Number).is_err(), "NaN");
+        let infinite = decode(&[0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0], &Type::Number).unwrap();
+        assert_eq!(back(&infinite, &Type::Number), infinite);
+    }
+
+    #[test]
+    fn extensions_that_are_not_known_are_plain_unknowns() {
+        assert_eq!(decode(&[0xd4, 99, 7], &Type::String).unwrap(), Value::UNKNOWN);
+        assert_eq!(decode(&[0xd4, 0, 7], &Type::String).unwrap(), Value::UNKNOWN);
+    }
+
+    #[test]
+    fn refinements_of_other_types_and_unknown_keys_are_skipped() {
+        // {1: false, 2: "ab", 77: [1, {2: nil}], 5: 3} for a list: the prefix and 77 mean nothing.
+        let payload = [0x84, 1, 0xc2, 2, 0xa2, b'a', b'b', 77, 0x92, 1, 0x81, 2, 0xc0, 5, 3];
+        let mut bytes = vec![0xc7, payload.len() as u8, 12];
+        bytes.extend(payload);
+        let read = decode(&bytes, &Type::list(Type::String)).unwrap();
+        let wanted = Refinements { not_null: true, min_length: Some(3), ..Refinements::default() };
+        assert_eq!(read, Value::refined(wanted));
+    }
+
+    #[test]
+    fn a_long_prefix_is_cut_at_a_character_to_fit() {
+        let prefix = Some("ä".repeat(2_000));
+        let value = Value::refined(Refinements { prefix, ..Refinements::default() });
+        let Value::Unknown(Some(r)) = back(&value, &Type::String) else { panic!("not refined") };
+        let cut = r.prefix.unwrap();
+        assert!(cut.len() > 900 && cut.chars().all(|c| c == 'ä'));
+        let long = vec![0xc8, 8, 0, 12];
+        assert!(decode(&[long, vec![0; 2_048]].concat(), &Type::String).is_err(), "refinements above 1,024 bytes");
+    }
+
+    #[test]
+    fn unknown_elements_of_a_set_stay_apart_and_known_ones_are_merged() {
+        let ty = Type::set(Type::String);
+        let read = decode(b"\x95\xa1a\xd4\x00\x00\xa1a\xd4\x00\x00\xa1b", &ty).unwrap();
+        assert_eq!(read.as_elements().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn an_error_names_the_place() {
+        let ty = Type::object([("ports", Type::map(Type::object([("number", Type::list(Type::Number))])))]);
+        let wrong = Value::object([(
+            "ports",
+            Value::map([("http", Value::object([("number", Value::list([1.into(), true.into()]))]))]),
+        )]);
+        let d = encode(&wrong, &ty).unwrap_err();
+        assert_eq!(d.path, Some(path!("ports", ["http"], "number", [1])));
+        let loose = Type::object([(
+            "ports",
+            Type::map(Type::object([("number", Type::Tuple(vec![Type::Number, Type::Bool]))])),
+        )]);
+        let tuple = Value::object([(
+            "ports",
+            Value::map([("http", Value::object([("number", Value::Tuple(vec![1.into(), true.into()]))]))]),
+        )]);
+        let d = decode(&encode(&tuple, &loose).unwrap(), &ty).unwrap_err();
+        assert_eq!(d.path, Some(path!("ports", ["http"], "number", [1])));
+        let d = decode(b"\x81\xa1x\xc0", &Type::object([("a", Type::String)])).unwrap_err();
+        assert_eq!(d.path, Some(path!("x")));
+        let d = decode(b"\x80", &Type::object([("a", Type::String)])).unwrap_err();
+        assert_eq!(d.path, Some(path!("a")));
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit_for_reader_and_writer() {
+        let nested =
+            |n: usize| (0..n).fold((Type::Bool, Value::Bool(true)), |(t, v), _| (Type::list(t), Value::list([v])));
+        let (ty, value) = nested(DEPTH_LIMIT);
+        assert_eq!(back(&value, &ty), value);
+        let (ty, value) = nested(DEPTH_LIMIT + 1);
+        assert!(encode(&value, &ty).is_err());
+        let bytes = [vec![0x91; DEPTH_LIMIT + 1], vec![0xc3]].concat();
+        assert!(decode(&bytes, &ty).is_err());
+        let layer = b"\x92\xc4\x09\"dynamic\"";
+        assert!(decode(&layer.repeat(100_000), &Type::Dynamic).is_err());
+    }
+
+    #[test]
+    fn a_false_length_reserves_nothing() {
+        assert!(decode(&[0xdd, 0xff, 0xff, 0xff, 0xff], &Type::list(Type::Bool)).is_err());
+        assert!(decode(&[0xdb, 0xff, 0xff, 0xff, 0xff], &Type::String).is_err());
+        assert!(decode(&[0xdf, 0xff, 0xff, 0xff, 0xff], &Type::map(Type::Bool)).is_err());
+    }
+
+    #[test]
+    fn bytes_after_the_value_are_an_error() {
+        assert!(decode(&[0xc0, 0xc0], &Type::String).is_err());
+        assert!(decode(&[], &Type::String).is_err());
+    }
 }
