@@ -34,8 +34,8 @@ const SOCKET_PATH_LIMIT: usize = if cfg!(target_os = "linux") { 107 } else { 103
 const TLS_HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The host waits two seconds after its shutdown call.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
-const SIGNAL_LIMIT: Duration = Duration::from_secs(60);
-const FIRST_CONNECTION_LIMIT: Duration = Duration::from_secs(300);
+const SIGNAL_LIMIT: Duration = Duration::from_mins(1);
+const FIRST_CONNECTION_LIMIT: Duration = Duration::from_mins(5);
 const RECONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the surroundings ask of the process, read once from environment and arguments.
@@ -279,7 +279,10 @@ async fn accept(
 async fn watch_connections(lifecycle: Lifecycle) {
     let mut connections = lifecycle.connections();
     let first = tokio::time::timeout(FIRST_CONNECTION_LIMIT, connections.wait_for(|c| c.ever > 0)).await.is_ok();
-    while first {
+    if !first {
+        return lifecycle.end(End::HostGone);
+    }
+    loop {
         if connections.wait_for(|c| c.open == 0).await.is_err() {
             return;
         }

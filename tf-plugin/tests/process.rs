@@ -1,5 +1,7 @@
 //! The example provider as a process, driven by the client that plays Terraform core.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

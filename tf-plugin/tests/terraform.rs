@@ -1,5 +1,7 @@
 //! The example provider under the real `terraform`, when there is one.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -38,8 +40,8 @@ impl Cli {
 
     fn write(&self, config: &str) {
         let head = format!(
-            "terraform {{ required_providers {{ demo = {{ source = \"sampan/demo\" }} }} }}\n\
-             provider \"demo\" {{ dir = {:?} }}\n",
+            "terraform {{\n  required_providers {{\n    demo = {{ source = \"sampan/demo\" }}\n  }}\n}}\n\
+             provider \"demo\" {{\n  dir = {:?}\n}}\n",
             self.dir.path().join("notes")
         );
         std::fs::write(self.dir.path().join("main.tf"), head + config).unwrap();
@@ -155,8 +157,9 @@ fn an_interrupt_in_the_middle_of_an_apply_saves_the_state() {
     let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let file = cli.dir.path().join("notes").join("a.json");
     let end = Instant::now() + Duration::from_secs(60);
+    let mut child = child;
     while !file.exists() {
-        assert!(Instant::now() < end, "the note is written");
+        assert!(child.try_wait().unwrap().is_none() && Instant::now() < end, "the note is written");
         std::thread::sleep(Duration::from_millis(20));
     }
     let group = format!("-{}", child.id());

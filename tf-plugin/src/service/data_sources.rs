@@ -23,7 +23,7 @@ impl<P: Provider> Inner<P> {
         let mut d = Diagnostics::new();
         let Some(entry) = d.ok(self.data_source(&rq.type_name)) else { return d };
         let schema = entry.schema();
-        let Some(config) = self.config(schema, rq.config.as_ref(), &mut d) else { return d };
+        let Some(config) = Self::config(schema, rq.config.as_ref(), &mut d) else { return d };
         let _held = self.secrets.hold(schema.secrets(&config));
         schema.validate(&config, &mut d);
         entry.data_source.validate(&cx, &config, &mut d).await;
@@ -48,7 +48,7 @@ impl<P: Provider> Inner<P> {
     ) -> Option<pb::DynamicValue> {
         let entry = d.ok(self.data_source(&rq.type_name))?;
         let schema = entry.schema();
-        let config = self.config(schema, rq.config.as_ref(), d)?;
+        let config = Self::config(schema, rq.config.as_ref(), d)?;
         let held = self.secrets.hold(schema.secrets(&config));
         let client = d.ok(self.client())?;
         let answer = entry.data_source.read(cx, &client, DataRequest { config }).await;

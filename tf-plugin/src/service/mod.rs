@@ -228,7 +228,7 @@ impl<P: Provider> Inner<P> {
     async fn validate_provider(&self, cx: Context, config: Option<pb::DynamicValue>) -> Diagnostics {
         let mut d = Diagnostics::new();
         let schema = self.schema();
-        if let Some(config) = self.config(schema, config.as_ref(), &mut d) {
+        if let Some(config) = Self::config(schema, config.as_ref(), &mut d) {
             let _held = self.secrets.hold(schema.secrets(&config));
             schema.validate(&config, &mut d);
             self.provider.validate(&cx, &config, &mut d).await;
@@ -239,7 +239,7 @@ impl<P: Provider> Inner<P> {
     async fn configure(&self, cx: Context, config: Option<pb::DynamicValue>) -> Diagnostics {
         let mut d = Diagnostics::new();
         let schema = self.schema();
-        let Some(config) = self.config(schema, config.as_ref(), &mut d) else { return d };
+        let Some(config) = Self::config(schema, config.as_ref(), &mut d) else { return d };
         let held = self.secrets.hold(schema.secrets(&config));
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         let made = match self.provider.configure(&cx, config, &mut d).await {
@@ -252,7 +252,7 @@ impl<P: Provider> Inner<P> {
     }
 
     /// Reads a configuration; a null one is empty.
-    fn config(&self, schema: &Schema, value: Option<&pb::DynamicValue>, d: &mut Diagnostics) -> Option<Object> {
+    fn config(schema: &Schema, value: Option<&pb::DynamicValue>, d: &mut Diagnostics) -> Option<Object> {
         let config = d.ok(wire::object(value, &schema.object_type()))?.unwrap_or_else(|| schema.empty_object());
         schema.check_values(&config, d);
         (!d.has_errors()).then_some(config)

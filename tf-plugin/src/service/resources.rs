@@ -57,7 +57,7 @@ impl<P: Provider> Inner<P> {
         let mut d = Diagnostics::new();
         let Some(entry) = d.ok(self.resource(&rq.type_name)) else { return d };
         let schema = entry.schema();
-        let Some(config) = self.config(schema, rq.config.as_ref(), &mut d) else { return d };
+        let Some(config) = Self::config(schema, rq.config.as_ref(), &mut d) else { return d };
         let held = self.secrets.hold(schema.secrets(&config));
         if !cx.capabilities().write_only_attributes_allowed {
             let taken = schema.take_write_only(&mut config.clone());
@@ -103,14 +103,15 @@ impl<P: Provider> Inner<P> {
         }
         let (stored, current) = (rq.version, schema.version);
         let ty = schema.object_type();
-        let state = if stored > current {
+        if stored > current {
             return Err(failed(format!(
                 "The state of this {} was written by a later release of the provider (schema version {stored}, this \
                  release knows up to {current}). Use that release or a later one.",
                 rq.type_name
             ))
             .into());
-        } else if stored == current {
+        }
+        let state = if stored == current {
             json::decode_object(&raw, &ty, Attributes::Lenient)?
         } else {
             let Some(upgrade) = entry.resource.upgrades().into_iter().find(|u| u.from == stored) else {
@@ -250,7 +251,7 @@ impl<P: Provider> Inner<P> {
             planned.planned = None;
         }
         let after = planned.planned.map(|after| without_write_only(schema, complete(schema, after)));
-        self.complain("plan", check_plan(input, after.as_ref(), &planned.requires_replace), d);
+        Self::complain("plan", check_plan(input, after.as_ref(), &planned.requires_replace), d);
         Some(pb::plan_resource_change::Response {
             planned_state: Some(d.ok(wire::value(after.as_ref(), &ty))?),
             requires_replace: wire::paths(&planned.requires_replace),
@@ -260,7 +261,7 @@ impl<P: Provider> Inner<P> {
     }
 
     /// Broken rules: an error where defects are looked for, a log record elsewhere, since Terraform judges anyway.
-    fn complain(&self, what: &str, violations: Vec<Violation>, d: &mut Diagnostics) {
+    fn complain(what: &str, violations: Vec<Violation>, d: &mut Diagnostics) {
         for Violation { rule, path, text } in violations {
             if cfg!(debug_assertions) {
                 d.error(path, format!("Defect of the provider: {what} breaks rule {rule}"), text);
@@ -305,7 +306,7 @@ impl<P: Provider> Inner<P> {
         drop(held);
         let new = outcome(schema, applied.outcome, prior.as_ref(), planned.as_ref(), d);
         if !d.has_errors() {
-            self.complain("apply", check_apply(schema, planned.as_ref(), new.as_ref()), d);
+            Self::complain("apply", check_apply(schema, planned.as_ref(), new.as_ref()), d);
         }
         let new_state = match wire::value(new.as_ref(), &ty) {
             Ok(value) => value,
