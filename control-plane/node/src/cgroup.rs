@@ -61,7 +61,9 @@ pub async fn remove(path: &str) -> bool {
         if left.is_empty() {
             return true;
         }
-        left.iter().for_each(|folder| remove_tree(folder));
+        for folder in &left {
+            remove_tree(folder);
+        }
         if folders(path).is_empty() {
             return true;
         }
@@ -82,7 +84,9 @@ pub fn processes(path: &str) -> Vec<i32> {
         }
     }
     let mut found = Vec::new();
-    folders(path).iter().for_each(|folder| collect(folder, &mut found));
+    for folder in folders(path) {
+        collect(&folder, &mut found);
+    }
     found.sort_unstable();
     found.dedup();
     found

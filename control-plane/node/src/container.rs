@@ -230,7 +230,8 @@ impl Inner {
             reason: if exited { status.reason } else { String::new() },
             message: status.message,
             started_at: status.started_at,
-            finished_at: status.finished_at,
+            // A process that ends at once can end before the runtime notes its start.
+            finished_at: if exited { status.finished_at.max(status.started_at) } else { status.finished_at },
         }))
     }
 

@@ -16,13 +16,13 @@ use tokio::task::JoinHandle;
 use crate::config::{NodeConfig, NodeError};
 use crate::cri::Cri;
 use crate::identity::{Identity, SOCKET_PATH_LIMIT};
-use crate::image::OwnImages;
+use crate::image::OwnImage;
 use crate::{network, proto};
 
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const BACK_OFF_LAST: Duration = Duration::from_secs(30);
 /// A containerd that ran this long is started again without a growing pause.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 
 /// What the generated configuration depends on.
 #[derive(Debug, Clone)]
@@ -246,7 +246,7 @@ pub struct Containerd {
 
 impl Containerd {
     /// Writes all configuration, then adopts the living one on our socket or starts it, and waits until CRI answers.
-    pub async fn start(identity: &Identity, config: &NodeConfig, images: &OwnImages) -> Result<Self, NodeError> {
+    pub async fn start(identity: &Identity, config: &NodeConfig, own: &OwnImage) -> Result<Self, NodeError> {
         let socket = identity.socket();
         let length = socket.as_os_str().len();
         if length > SOCKET_PATH_LIMIT {
@@ -289,7 +289,7 @@ impl Containerd {
         let text = config_toml(&Settings {
             identity: identity.clone(),
             plugins,
-            pause_image: images.pause.clone(),
+            pause_image: own.reference.clone(),
             runtimes: runtimes(config),
             major: major_version(&program).await,
         });
@@ -431,25 +431,21 @@ pub async fn import(socket: &Path, reference: &str, archive: Vec<u8>) -> Result<
         }
         child.wait_with_output().await
     };
-    let done = tokio::time::timeout(Duration::from_secs(60), work)
+    let done = tokio::time::timeout(Duration::from_mins(1), work)
         .await
         .map_err(|_| failed("ctr did not end within 60 s".into()))?
         .map_err(|error| failed(error.to_string()))?;
     if done.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_string())) }
 }
 
-/// Imports those of our images that the runtime does not have.
-pub async fn import_missing(cri: &Cri, images: &OwnImages) -> Result<(), NodeError> {
-    for (reference, image) in [(&images.pause, &images.pause_image), (&images.tools, &images.tools_image)] {
-        let query = proto::ImageStatusRequest {
-            image: Some(proto::ImageSpec { image: reference.clone(), ..Default::default() }),
-            verbose: false,
-        };
-        let failed = |detail: String| NodeError::Import { image: reference.clone(), detail };
-        if cri.image_status(query).await.map_err(|error| failed(error.to_string()))?.image.is_none() {
-            let archive = image.archive(reference).map_err(|error| failed(error.to_string()))?;
-            import(&cri.socket, reference, archive).await?;
-        }
+/// Imports our image if the runtime does not have it.
+pub async fn import_missing(cri: &Cri, own: &OwnImage) -> Result<(), NodeError> {
+    let failed = |detail: String| NodeError::Import { image: own.reference.clone(), detail };
+    let image = proto::ImageSpec { image: own.reference.clone(), ..Default::default() };
+    let query = proto::ImageStatusRequest { image: Some(image), verbose: false };
+    if cri.image_status(query).await.map_err(|error| failed(error.to_string()))?.image.is_none() {
+        let archive = own.image.archive(&own.reference).map_err(|error| failed(error.to_string()))?;
+        import(&cri.socket, &own.reference, archive).await?;
     }
     Ok(())
 }

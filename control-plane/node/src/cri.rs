@@ -146,13 +146,6 @@ impl Cri {
         )
     }
 
-    /// Lets the runtime open a container's log file anew, after the old one was renamed.
-    pub async fn reopen_container_log(&self, id: &str) -> Result<(), RuntimeError> {
-        let mut client = self.runtime.clone();
-        let query = request(proto::ContainerId { container_id: id.into() }, 10);
-        within("ReopenContainerLog", 10, async move { client.reopen_container_log(query).await }).await.map(|_| ())
-    }
-
     /// Removes an image from the node. Gone already is success.
     pub async fn remove_image(&self, image: &str) -> Result<(), RuntimeError> {
         let mut client = self.images.clone();

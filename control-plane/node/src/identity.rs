@@ -7,9 +7,20 @@ use sha2::{Digest, Sha256};
 /// A Unix socket path may have 107 bytes; containerd also makes `<socket>.ttrpc`.
 pub const SOCKET_PATH_LIMIT: usize = 107 - ".ttrpc".len();
 
-/// First half of the hex SHA-256 of some bytes.
+/// Hex SHA-256 of some bytes.
+pub fn full_hash(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// First half of [`full_hash`].
 pub fn short_hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut text = full_hash(bytes);
+    text.truncate(32);
+    text
 }
 
 /// Who this node is.

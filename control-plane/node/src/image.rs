@@ -1,4 +1,4 @@
-//! Images: our own two, and pulls joined per reference.
+//! Images: our own one, and pulls joined per reference.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,35 +13,29 @@ use crate::cri::Cri;
 use crate::identity::Identity;
 use crate::{containerd, oci, proto};
 
-/// The program inside both images, see `guest/main.rs`.
+/// The program inside our image, see `guest/main.rs`.
 const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest"));
-/// Where it is inside the images.
+/// Where it is inside the image.
 pub const GUEST_PATH: &str = "/sampan-guest";
 const PULLS_AT_ONCE: usize = 3;
 
-/// The images that come with Sampan. Their tag follows their content, so a newer Sampan imports newer ones.
-pub struct OwnImages {
-    pub pause: String,
-    pub pause_image: oci::Image,
-    pub tools: String,
-    pub tools_image: oci::Image,
+/// The image that comes with Sampan: it holds sandboxes open, and probes them. Its tag follows its content, so a newer
+/// Sampan imports a newer one.
+pub struct OwnImage {
+    pub reference: String,
+    pub image: oci::Image,
 }
 
-impl OwnImages {
+impl OwnImage {
     pub fn build() -> Result<Self, NodeError> {
-        let build = |name: &str, command: &str| {
-            let image = oci::build(&oci::ImageSpec {
-                files: vec![oci::File { path: GUEST_PATH.into(), mode: 0o755, content: GUEST.to_vec() }],
-                entrypoint: vec![GUEST_PATH.into(), command.into()],
-                ..oci::ImageSpec::default()
-            })
-            .map_err(|error| NodeError::Import { image: name.into(), detail: error.to_string() })?;
-            let tag: String = image.digest().trim_start_matches("sha256:").chars().take(12).collect();
-            Ok::<_, NodeError>((format!("sampan.internal/{name}:{tag}"), image))
-        };
-        let (pause, pause_image) = build("pause", "pause")?;
-        let (tools, tools_image) = build("tools", "probe")?;
-        Ok(Self { pause, pause_image, tools, tools_image })
+        let image = oci::build(&oci::ImageSpec {
+            files: vec![oci::File { path: GUEST_PATH.into(), mode: 0o755, content: GUEST.to_vec() }],
+            entrypoint: vec![GUEST_PATH.into(), "pause".into()],
+            ..oci::ImageSpec::default()
+        })
+        .map_err(|error| NodeError::Import { image: "sampan.internal/tools".into(), detail: error.to_string() })?;
+        let tag: String = image.digest().trim_start_matches("sha256:").chars().take(12).collect();
+        Ok(Self { reference: format!("sampan.internal/tools:{tag}"), image })
     }
 }
 

@@ -41,7 +41,7 @@ pub use teardown::{leftovers, remains, teardown};
 use containerd::Containerd;
 use cri::Cri;
 use identity::Identity;
-use image::{OwnImages, Pulls};
+use image::{OwnImage, Pulls};
 
 /// Generated from `proto/cri.proto`. Public for tests only.
 #[doc(hidden)]
@@ -104,7 +104,7 @@ fn lock_data_dir(data_dir: &Path) -> Result<(Identity, File), NodeError> {
 }
 
 impl Node {
-    /// Starts or adopts the container runtime, imports our images and checks every class. Workloads of an earlier
+    /// Starts or adopts the container runtime, imports our image and checks every class. Workloads of an earlier
     /// run are left as they are: [`Runtime::list`] shows them.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let own = config.cri_endpoint.is_none();
@@ -112,7 +112,7 @@ impl Node {
             return Err(NodeError::NotRoot);
         }
         let (identity, lock) = lock_data_dir(&config.data_dir)?;
-        let images = OwnImages::build()?;
+        let own_image = OwnImage::build()?;
         let (cri, private, bridge_ip) = match &config.cri_endpoint {
             Some(endpoint) => {
                 let cri = Cri::new(Path::new(endpoint.trim_start_matches("unix://")));
@@ -120,16 +120,16 @@ impl Node {
                     endpoint: endpoint.clone(),
                     detail: error.to_string(),
                 })?;
-                // Without our images the runtime still serves class `runc`; the class checks will tell.
-                if let Err(error) = containerd::import_missing(&cri, &images).await {
-                    tracing::warn!(%error, "our images are not in the container runtime");
+                // Without our image the runtime still serves class `runc`; the class checks will tell.
+                if let Err(error) = containerd::import_missing(&cri, &own_image).await {
+                    tracing::warn!(%error, "our image is not in the container runtime");
                 }
                 (cri, None, None)
             }
             None => {
-                let private = Containerd::start(&identity, &config, &images).await?;
+                let private = Containerd::start(&identity, &config, &own_image).await?;
                 let cri = Cri::new(&identity.socket());
-                if let Err(error) = containerd::import_missing(&cri, &images).await {
+                if let Err(error) = containerd::import_missing(&cri, &own_image).await {
                     private.stop().await;
                     return Err(error);
                 }
@@ -156,7 +156,7 @@ impl Node {
             classes: OnceLock::new(),
             systemd_cgroup,
             dns_servers,
-            tools_image: images.tools,
+            tools_image: own_image.reference,
             statuses: Mutex::default(),
             addresses: Mutex::default(),
             pulls: Pulls::new(),

@@ -7,7 +7,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -36,9 +35,21 @@ pub struct ImageSpec {
 /// A built image: three blobs and their digests. The same spec always gives the same digests.
 #[derive(Debug, Clone)]
 pub struct Image {
-    layer: Vec<u8>,
-    config: Vec<u8>,
-    manifest: Vec<u8>,
+    layer: Blob,
+    config: Blob,
+    manifest: Blob,
+}
+
+#[derive(Debug, Clone)]
+struct Blob {
+    digest: String,
+    content: Vec<u8>,
+}
+
+impl Blob {
+    fn new(content: Vec<u8>) -> Self {
+        Self { digest: digest(&content), content }
+    }
 }
 
 /// Why building or pushing an image failed.
@@ -54,11 +65,7 @@ pub enum OciError {
 
 /// `sha256:…` of some bytes.
 pub fn digest(bytes: &[u8]) -> String {
-    let mut text = String::from("sha256:");
-    for byte in Sha256::digest(bytes) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    format!("sha256:{}", crate::identity::full_hash(bytes))
 }
 
 fn architecture() -> &'static str {
@@ -104,7 +111,7 @@ fn layer(files: &[File]) -> Result<Vec<u8>, OciError> {
 
 /// Builds an image from files and configuration.
 pub fn build(spec: &ImageSpec) -> Result<Image, OciError> {
-    let layer = layer(&spec.files)?;
+    let layer = Blob::new(layer(&spec.files)?);
     let mut config = json!({});
     if !spec.entrypoint.is_empty() {
         config["Entrypoint"] = json!(spec.entrypoint);
@@ -121,35 +128,39 @@ pub fn build(spec: &ImageSpec) -> Result<Image, OciError> {
     if let Some(folder) = &spec.working_dir {
         config["WorkingDir"] = json!(folder);
     }
-    let config = json!({
-        "architecture": architecture(),
-        "os": "linux",
-        "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
-        "history": [{"created_by": "sampan"}],
-    })
-    .to_string()
-    .into_bytes();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": digest(&config), "size": config.len()},
-        "layers": [{"mediaType": LAYER, "digest": digest(&layer), "size": layer.len()}],
-    })
-    .to_string()
-    .into_bytes();
+    let config = Blob::new(
+        json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+            "history": [{"created_by": "sampan"}],
+        })
+        .to_string()
+        .into_bytes(),
+    );
+    let manifest = Blob::new(
+        json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": config.digest, "size": config.content.len()},
+            "layers": [{"mediaType": LAYER, "digest": layer.digest, "size": layer.content.len()}],
+        })
+        .to_string()
+        .into_bytes(),
+    );
     Ok(Image { layer, config, manifest })
 }
 
 impl Image {
     /// Digest of the manifest: what `repo@sha256:…` names.
     pub fn digest(&self) -> String {
-        digest(&self.manifest)
+        self.manifest.digest.clone()
     }
 
     /// Digest of the configuration: what container runtimes call the image id.
     pub fn id(&self) -> String {
-        digest(&self.config)
+        self.config.digest.clone()
     }
 
     /// An OCI archive (tar) for `ctr images import`, under the whole name `reference`.
@@ -160,7 +171,7 @@ impl Image {
             "manifests": [{
                 "mediaType": MANIFEST,
                 "digest": self.digest(),
-                "size": self.manifest.len(),
+                "size": self.manifest.content.len(),
                 "annotations": {
                     "io.containerd.image.name": reference,
                     "org.opencontainers.image.ref.name": reference,
@@ -177,7 +188,7 @@ impl Image {
         add("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         add("index.json", &index)?;
         for blob in [&self.layer, &self.config, &self.manifest] {
-            add(&format!("blobs/sha256/{}", digest(blob).trim_start_matches("sha256:")), blob)?;
+            add(&format!("blobs/sha256/{}", blob.digest.trim_start_matches("sha256:")), &blob.content)?;
         }
         Ok(builder.into_inner()?)
     }
@@ -188,7 +199,7 @@ impl Image {
             push_blob(registry, repository, blob).await?;
         }
         let path = format!("/v2/{repository}/manifests/{tag}");
-        let (status, _) = call(registry, "PUT", &path, Some(MANIFEST), self.manifest.clone()).await?;
+        let (status, _) = call(registry, "PUT", &path, Some(MANIFEST), self.manifest.content.clone()).await?;
         if !status.is_success() {
             return Err(refused(registry, "manifest", status));
         }
@@ -200,8 +211,8 @@ fn refused(registry: &str, what: &str, status: http::StatusCode) -> OciError {
     OciError::Registry { registry: registry.into(), detail: format!("the {what} was answered with {status}") }
 }
 
-async fn push_blob(registry: &str, repository: &str, blob: &[u8]) -> Result<(), OciError> {
-    let digest = digest(blob);
+async fn push_blob(registry: &str, repository: &str, blob: &Blob) -> Result<(), OciError> {
+    let digest = &blob.digest;
     let (status, _) = call(registry, "HEAD", &format!("/v2/{repository}/blobs/{digest}"), None, Vec::new()).await?;
     if status.is_success() {
         return Ok(());
@@ -218,8 +229,8 @@ async fn push_blob(registry: &str, repository: &str, blob: &[u8]) -> Result<(), 
     })?;
     let mut path = place.path_and_query().map(ToString::to_string).unwrap_or_default();
     path.push_str(if path.contains('?') { "&digest=" } else { "?digest=" });
-    path.push_str(&digest);
-    let (status, _) = call(registry, "PUT", &path, Some("application/octet-stream"), blob.to_vec()).await?;
+    path.push_str(digest);
+    let (status, _) = call(registry, "PUT", &path, Some("application/octet-stream"), blob.content.clone()).await?;
     if status.is_success() { Ok(()) } else { Err(refused(registry, "blob", status)) }
 }
 

@@ -5,8 +5,9 @@ use sampan_engine::runtime::RuntimeError;
 use tonic::{Code, Status};
 
 struct Rule {
-    /// Any of these texts, or none to go by the code alone.
+    /// Any of these texts; empty: the code alone decides.
     texts: &'static [&'static str],
+    /// And this code, if given.
     code: Option<Code>,
     reason: &'static str,
     permanent: bool,
@@ -21,8 +22,16 @@ const fn code(code: Code, reason: &'static str, permanent: bool, advice: &'stati
     Rule { texts: &[], code: Some(code), reason, permanent, advice }
 }
 
+const IMAGE_TEXTS: &[&str] = &[
+    "failed to resolve image",
+    "failed to resolve reference",
+    "failed to get image from containerd",
+    "failed to pull and unpack image",
+];
+
 /// The first rule that fits decides.
 const RULES: &[Rule] = &[
+    code(Code::Cancelled, "DeadlineExceeded", false, "the state is unknown until it is listed again"),
     code(Code::DeadlineExceeded, "DeadlineExceeded", false, "the state is unknown until it is listed again"),
     rule(
         &["Timeout expired", "context deadline exceeded"],
@@ -77,6 +86,12 @@ const RULES: &[Rule] = &[
         false,
         "check that the registry runs and can be reached from this host",
     ),
+    rule(
+        &["500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"],
+        "RegistryUnreachable",
+        false,
+        "the registry is failing",
+    ),
     rule(&["429 Too Many Requests"], "RegistryBusy", false, "the registry limits requests"),
     rule(&["no space left on device"], "DiskFull", false, "free space on the host"),
     rule(&["no IP addresses available"], "AddressesExhausted", false, "use a larger subnet, or fewer instances"),
@@ -95,17 +110,14 @@ const RULES: &[Rule] = &[
         true,
         "the command is not an executable file",
     ),
-    rule(
-        &[
-            "failed to resolve image",
-            "failed to resolve reference",
-            "failed to get image from containerd",
-            "failed to pull and unpack image",
-        ],
-        "ImageNotFound",
-        true,
-        "check the image's name and digest",
-    ),
+    Rule {
+        texts: IMAGE_TEXTS,
+        code: Some(Code::NotFound),
+        reason: "ImageNotFound",
+        permanent: true,
+        advice: "check the image's name and digest",
+    },
+    rule(IMAGE_TEXTS, "ImagePullFailed", false, "see the log of the container runtime"),
     code(Code::NotFound, "NotFound", true, "it is gone"),
     code(
         Code::Unavailable,
@@ -119,26 +131,12 @@ const RULES: &[Rule] = &[
 
 /// What a failed call means.
 pub fn from_status(call: &str, status: &Status) -> RuntimeError {
-    // A pull of a missing image says `not found`, with a text that other failures of a pull share.
     let text = status.message();
-    if status.code() == Code::Cancelled {
-        return RuntimeError::transient(
-            "DeadlineExceeded",
-            format!("{call}: no answer in time; the state is unknown until it is listed again"),
-        );
-    }
-    let image_text = text.contains("failed to resolve reference") || text.contains("failed to pull and unpack image");
-    let found = if status.code() == Code::NotFound && image_text {
-        RULES.iter().find(|rule| rule.reason == "ImageNotFound")
-    } else if text.contains("failed to pull and unpack image") && text.contains("unexpected status code 5") {
-        return RuntimeError::transient(
-            "RegistryUnreachable",
-            format!("{call}: {}: the registry is failing", shorten(text)),
-        );
-    } else {
-        RULES.iter().find(|rule| rule.code == Some(status.code()) || rule.texts.iter().any(|part| text.contains(part)))
+    let fits = |rule: &&Rule| {
+        rule.code.is_none_or(|code| code == status.code())
+            && (rule.texts.is_empty() || rule.texts.iter().any(|part| text.contains(part)))
     };
-    match found {
+    match RULES.iter().find(fits) {
         Some(rule) => RuntimeError {
             reason: rule.reason.into(),
             message: format!("{call}: {}: {}", shorten(text), rule.advice),
@@ -279,6 +277,12 @@ mod tests {
                 false,
             ),
             (Code::Cancelled, "Timeout expired", "DeadlineExceeded", false),
+            (
+                unknown,
+                r#"failed to pull and unpack image "r/a": failed to extract layer: unexpected EOF"#,
+                "ImagePullFailed",
+                false,
+            ),
             (Code::NotFound, "an error occurred when try to find container", "NotFound", true),
             (Code::Unavailable, "tcp connect error", "RuntimeUnavailable", false),
             (unknown, "something new", "Unknown", false),

@@ -10,7 +10,7 @@ use crate::config::{NodeConfig, NodeError};
 use crate::containerd::{self, Containerd};
 use crate::cri::Cri;
 use crate::identity::Identity;
-use crate::image::OwnImages;
+use crate::image::OwnImage;
 use crate::sandbox::LABEL_NODE;
 use crate::{cgroup, network, proto};
 
@@ -67,8 +67,8 @@ pub async fn teardown(data_dir: &Path) -> Result<(), NodeError> {
 }
 
 async fn remove_by_cri(identity: &Identity) -> Result<(), NodeError> {
-    let images = OwnImages::build()?;
-    let started = Containerd::start(identity, &NodeConfig::new(&identity.data_dir), &images).await?;
+    let own = OwnImage::build()?;
+    let started = Containerd::start(identity, &NodeConfig::new(&identity.data_dir), &own).await?;
     let cri = Cri::new(&identity.socket());
     let result = remove_sandboxes(&cri, &identity.node()).await;
     started.stop().await;
@@ -204,11 +204,10 @@ fn runc_states(identity: &Identity) -> Vec<PathBuf> {
 
 /// Sockets of shims: named by the hash of containerd's address, the namespace and the id.
 fn shim_sockets(identity: &Identity, ids: &BTreeSet<String>) -> Vec<PathBuf> {
-    use sha2::{Digest, Sha256};
     ids.iter()
         .map(|id| {
             let name = format!("{}/k8s.io/{id}", identity.socket().display());
-            let hash: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = crate::identity::full_hash(name.as_bytes());
             Path::new(SHIM_SOCKETS).join(hash)
         })
         .filter(|path| path.exists())
