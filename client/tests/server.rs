@@ -1,0 +1,185 @@
+//! The client against a server made for the test.
+
+#![allow(clippy::unwrap_used)]
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use sampan_client::{Client, Config, Delete, Error, Precondition, Token};
+use sampan_schema::{APPLICATION, NAMESPACE};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Answers in order, and what was asked.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<(u16, &'static str, String)>>>,
+    asked: Arc<Mutex<Vec<(String, HeaderMap, String)>>>,
+}
+
+impl Script {
+    fn then(self, status: u16, body: Value) -> Self {
+        self.answers.lock().unwrap().push_back((status, "", body.to_string()));
+        self
+    }
+
+    fn raw(self, status: u16, header: &'static str, body: &str) -> Self {
+        self.answers.lock().unwrap().push_back((status, header, body.to_owned()));
+        self
+    }
+
+    async fn serve(&self) -> String {
+        async fn answer(State(s): State<Script>, m: Method, uri: Uri, headers: HeaderMap, body: String) -> Response {
+            s.asked.lock().unwrap().push((format!("{m} {uri}"), headers, body));
+            let (status, header, body) = s.answers.lock().unwrap().pop_front().unwrap_or((500, "", String::new()));
+            let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
+            if let Some((name, value)) = header.split_once(": ") {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            response
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = axum::Router::new().fallback(answer).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        format!("http://{address}/")
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|a| a.0.clone()).collect()
+    }
+
+    fn header(&self, at: usize, name: &str) -> String {
+        let asked = self.asked.lock().unwrap();
+        asked[at].1.get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+}
+
+fn server() -> Value {
+    json!({ "name": "sampan", "version": "0.1.0", "api_version": "v1" })
+}
+
+async fn client(script: &Script) -> Client {
+    Client::new(Config::new(script.serve().await, Token::Text("t0ken".to_owned()))).unwrap()
+}
+
+fn problem(status: u16, code: &str) -> Value {
+    json!({ "type": "about:blank", "status": status, "code": code, "title": "title", "detail": "detail" })
+}
+
+#[tokio::test]
+async fn the_version_is_asked_once_and_objects_are_read_with_the_token() {
+    let script =
+        Script::default().then(200, server()).then(200, json!({ "id": "shop", "generation": 3 })).then(200, json!({}));
+    let client = client(&script).await;
+    let object = client.get(&NAMESPACE, "", "shop").await.unwrap();
+    assert_eq!((object.id(), object.generation()), ("shop", 3));
+    client.get(&NAMESPACE, "", "shop").await.unwrap();
+    assert_eq!(script.asked(), ["GET /v1/server", "GET /v1/namespaces/shop", "GET /v1/namespaces/shop"]);
+    assert_eq!(script.header(1, "authorization"), "Bearer t0ken");
+}
+
+#[tokio::test]
+async fn another_version_of_the_api_is_an_error_that_names_both() {
+    let script = Script::default().then(200, json!({ "version": "9.0.0", "api_version": "v7" }));
+    let error = client(&script).await.get(&NAMESPACE, "", "shop").await.unwrap_err();
+    assert!(error.to_string().contains("v7") && error.to_string().contains("v1"), "{error}");
+    let script = Script::default().raw(404, "", "<html>nothing here</html>");
+    let error = client(&script).await.get(&NAMESPACE, "", "shop").await.unwrap_err();
+    assert!(matches!(error, Error::Version { .. }) && !error.is_not_found(), "{error}");
+}
+
+#[tokio::test]
+async fn only_not_found_of_the_api_means_that_an_object_is_gone() {
+    let script = Script::default().then(200, server()).then(404, problem(404, "NOT_FOUND")).raw(404, "", "nginx");
+    let client = client(&script).await;
+    assert!(client.get(&NAMESPACE, "", "shop").await.unwrap_err().is_not_found());
+    assert!(!client.get(&NAMESPACE, "", "shop").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn passing_failures_are_tried_again_and_no_more_than_four_times() {
+    let mut script = Script::default().then(200, server());
+    for status in [503, 429, 502, 504] {
+        script = script.raw(status, "retry-after: 0", "busy");
+    }
+    let script = script.then(201, json!({ "id": "shop", "operation": null }));
+    let client = client(&script).await;
+    let absent = Precondition::Absent { key: sampan_client::idempotency_key() };
+    let written = client.put(&NAMESPACE, ("", "shop"), &json!({}), &absent, None).await.unwrap();
+    assert_eq!(written.operation, None);
+    let key = script.header(1, "idempotency-key");
+    assert!(key.len() == 32 && (2..=5).all(|i| script.header(i, "idempotency-key") == key));
+
+    let mut script = Script::default().then(200, server());
+    for _ in 0..9 {
+        script = script.raw(503, "retry-after: 0", "busy");
+    }
+    let client = self::client(&script).await;
+    assert!(matches!(client.get(&NAMESPACE, "", "a").await, Err(Error::Foreign { status: 503, .. })));
+    assert_eq!(script.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn writes_carry_their_precondition_and_return_the_operation() {
+    let operation = json!({ "id": "op1", "phase": "Running", "progress": { "total": 3 } });
+    let script = Script::default()
+        .then(200, server())
+        .then(202, json!({ "id": "shop/cart", "generation": 2, "operation": operation }))
+        .then(202, json!({ "operation": operation }))
+        .raw(204, "", "");
+    let client = client(&script).await;
+    let at = Precondition::Generation(1);
+    let written = client.put(&APPLICATION, ("shop", "cart"), &json!({}), &at, Some("scale")).await.unwrap();
+    assert_eq!(written.operation.unwrap().progress.total, 3);
+    assert!(written.object.0.get("operation").is_none());
+    assert_eq!(script.header(1, "if-match"), "\"1\"");
+    assert_eq!(script.header(1, "sampan-expected-change-class"), "scale");
+    assert!(
+        matches!(client.delete(&APPLICATION, ("shop", "cart"), Some(2)).await.unwrap(), Delete::Started(o) if o.id == "op1")
+    );
+    assert_eq!(client.delete(&APPLICATION, ("shop", "cart"), None).await.unwrap(), Delete::Gone);
+    assert_eq!(script.header(3, "if-match"), "*");
+}
+
+#[tokio::test]
+async fn a_token_file_is_read_again_when_it_is_refused() {
+    let dir = std::env::temp_dir().join(format!("sampan-client-{}", sampan_client::idempotency_key()));
+    std::fs::write(&dir, "old\n").unwrap();
+    let script = Script::default().then(200, server()).then(401, problem(401, "UNAUTHENTICATED")).then(200, json!({}));
+    let client = Client::new(Config::new(script.serve().await, Token::File(dir.clone()))).unwrap();
+    client.server().await.unwrap();
+    std::fs::write(&dir, "new\n").unwrap();
+    client.get(&NAMESPACE, "", "shop").await.unwrap();
+    assert_eq!(script.header(1, "authorization"), "Bearer old");
+    assert_eq!(script.header(2, "authorization"), "Bearer new");
+    std::fs::remove_file(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn names_cannot_leave_their_place_in_the_path() {
+    let script = Script::default().then(200, server());
+    let client = client(&script).await;
+    for name in ["", "..", "a/b", "a?b", "A", "ä"] {
+        assert!(matches!(client.get(&APPLICATION, "shop", name).await, Err(Error::Settings(_))), "{name}");
+        assert!(matches!(client.get(&APPLICATION, name, "cart").await, Err(Error::Settings(_))), "{name}");
+    }
+    assert!(matches!(client.operation("../x", Duration::ZERO).await, Err(Error::Settings(_))));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_would_show_the_token_is_refused_and_no_server_is_a_clear_error() {
+    for wrong in ["http://example.com", "ftp://localhost", "nonsense", "https://u:p@example.com", "https://h/?a=b"] {
+        assert!(matches!(Client::new(Config::new(wrong, Token::None)), Err(Error::Settings(_))), "{wrong}");
+    }
+    for right in ["http://127.0.0.1:1", "http://localhost:1/x/", "http://[::1]:1", "https://example.com"] {
+        Client::new(Config::new(right, Token::None)).unwrap();
+    }
+    let mut config = Config::new("http://127.0.0.1:1", Token::Text("t0ken".to_owned()));
+    config.retries = 1;
+    let error = Client::new(config.clone()).unwrap().server().await.unwrap_err();
+    assert!(matches!(&error, Error::Connection { .. }) && error.to_string().contains("127.0.0.1:1"), "{error}");
+    assert!(!format!("{config:?}{error:?}").contains("t0ken"));
+}
