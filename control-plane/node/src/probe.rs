@@ -388,4 +388,35 @@ mod tests {
         assert!(connect(ip, port).await.is_ok());
         assert!(connect(ip, 1).await.is_err());
     }
+
+    struct Health;
+
+    #[tonic::async_trait]
+    impl crate::health::health_server::Health for Health {
+        async fn check(
+            &self,
+            request: tonic::Request<crate::health::HealthCheckRequest>,
+        ) -> Result<tonic::Response<crate::health::HealthCheckResponse>, tonic::Status> {
+            match request.get_ref().service.as_str() {
+                "" => Ok(tonic::Response::new(crate::health::HealthCheckResponse { status: 1 })),
+                "asleep" => Ok(tonic::Response::new(crate::health::HealthCheckResponse { status: 2 })),
+                _ => Err(tonic::Status::not_found("no such service")),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn grpc_health_is_understood() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tonic::transport::Server::builder()
+            .add_service(crate::health::health_server::HealthServer::new(Health))
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        let ask = |service: &'static str| grpc_check(address.ip(), address.port(), service);
+        assert_eq!(ask("").await, Ok(()));
+        assert_eq!(ask("asleep").await, Err("grpc: NOT_SERVING".into()));
+        assert_eq!(ask("other").await, Err("grpc: no such service".into()));
+        assert!(grpc_check(address.ip(), 1, "").await.is_err());
+    }
 }

@@ -43,7 +43,9 @@ pub async fn teardown(data_dir: &Path) -> Result<(), NodeError> {
         let _ = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH);
     }
     cgroup::remove(&identity.cgroup_root()).await;
-    for path in runc_states(&identity).into_iter().chain(shim_sockets(&identity, &ids)).chain(cni_results(&identity)) {
+    for path in
+        runc_states(&identity).into_iter().chain(shim_sockets(&identity, &ids)).chain(cni_results(&identity, &ids))
+    {
         remove(&path);
     }
     iptables_remove(&identity).await;
@@ -113,7 +115,7 @@ pub fn leftovers(data_dir: &Path) -> Vec<String> {
     add("cgroup", text(instance_cgroups));
     add("mount", text(mounts(&identity)));
     add("address lease", text(leases(&identity)));
-    add("CNI result", text(cni_results(&identity)));
+    add("CNI result", text(cni_results(&identity, &ids)));
     add("iptables rule", iptables_rules(&identity).into_iter().map(|rule| rule.join(" ")).collect());
     add("interface", network::ports(&identity.bridge()));
     add("runc state", text(runc_states(&identity)));
@@ -188,6 +190,11 @@ fn container_ids(identity: &Identity) -> BTreeSet<String> {
     for path in runc_states(identity) {
         found.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
+    let prefix = format!("{}-", identity.network());
+    let sandboxes = names_in(Path::new(CNI_RESULTS));
+    found.extend(
+        sandboxes.iter().filter_map(|name| name.strip_prefix(&prefix)?.strip_suffix("-eth0")).map(String::from),
+    );
     found
 }
 
@@ -237,10 +244,19 @@ fn leases(identity: &Identity) -> Vec<PathBuf> {
         .collect()
 }
 
-fn cni_results(identity: &Identity) -> Vec<PathBuf> {
+/// What CNI keeps of each sandbox: one file for our network, and one for the loopback of ours.
+fn cni_results(identity: &Identity, ids: &BTreeSet<String>) -> Vec<PathBuf> {
     let prefix = format!("{}-", identity.network());
     let folder = Path::new(CNI_RESULTS);
-    names_in(folder).into_iter().filter(|name| name.starts_with(&prefix)).map(|name| folder.join(name)).collect()
+    let loopback_of_ours = |name: &str| {
+        let id = name.strip_prefix("cni-loopback-").and_then(|rest| rest.strip_suffix("-lo"));
+        id.is_some_and(|id| ids.contains(id))
+    };
+    names_in(folder)
+        .into_iter()
+        .filter(|name| name.starts_with(&prefix) || loopback_of_ours(name))
+        .map(|name| folder.join(name))
+        .collect()
 }
 
 /// Splits one line of `iptables -S`; values with spaces are in double quotes.

@@ -1,6 +1,9 @@
 //! Against a real private containerd with runc. Needs root; skipped with a reason elsewhere, unless
 //! `SAMPAN_REQUIRE_CONTAINERS=1`.
 
+// Helpers of tests are outside of test functions, where the workspace allows these anyway.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -102,7 +105,9 @@ fn image() -> oci::Image {
 const IMAGE: &str = "test.internal/app:1";
 
 async fn start(data: &Data) -> Node {
+    let begun = Instant::now();
     let node = Node::start(data.config()).await.unwrap();
+    println!("start {:?}", begun.elapsed());
     let classes = node.classes();
     assert!(classes.iter().all(|status| status.available), "{classes:?}");
     node.image_import(IMAGE, image().archive(IMAGE).unwrap()).await.unwrap();
@@ -192,9 +197,7 @@ async fn a_container_is_replaced_in_its_sandbox_and_nothing_is_left() {
         return;
     }
     let data = Data::new();
-    let begun = Instant::now();
     let node = start(&data).await;
-    println!("start {:?}", begun.elapsed());
     assert_eq!(leftovers(&data.path), Vec::<String>::new(), "after start");
 
     let spec = sandbox_spec("web-1");
@@ -370,8 +373,10 @@ async fn a_damaged_node_is_torn_down_by_names_alone() {
     {
         assert!(before.iter().any(|item| item.starts_with(kind)), "{kind} in {before:#?}");
     }
+    assert!(before.iter().any(|item| item.contains(&format!("cni-loopback-{}-lo", sandbox.id))), "{before:#?}");
     teardown(&data.path).await.unwrap();
     assert_eq!(remains(&data.path), Vec::<String>::new());
+    assert!(before.iter().filter_map(|item| item.strip_prefix("CNI result: ")).all(|path| !Path::new(path).exists()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

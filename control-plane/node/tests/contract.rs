@@ -1,6 +1,9 @@
 //! What a node sends to a container runtime, and how it takes what comes back. The runtime is played in-process: it
 //! records every call and misbehaves on script, so that class `kata` can be checked where no VM can run.
 
+// Helpers of tests are outside of test functions, where the workspace allows these anyway.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
