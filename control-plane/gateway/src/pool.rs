@@ -167,3 +167,39 @@ pub(crate) async fn connect(addr: SocketAddr, timeout: Duration) -> Result<Upstr
     };
     tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(ConnectError::Timeout))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_takes_nothing_new() {
+        let state = EndpointState::new("r".into(), Arc::default());
+        let held = state.enter().unwrap();
+        state.leave();
+        // A request that still holds the old table.
+        assert!(state.enter().is_none());
+        assert_eq!(state.in_flight.get(), 1);
+        drop(held);
+        assert_eq!(state.in_flight.get(), 0);
+        state.join();
+        assert!(state.enter().is_some());
+    }
+
+    #[tokio::test]
+    async fn closed_by_the_peer_before_we_noticed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let state = Arc::new(EndpointState::new("r".into(), Arc::default()));
+        let Ok(mut upstream) = connect(addr, Duration::from_secs(5)).await else { panic!("connect") };
+        let (peer, _) = listener.accept().await.unwrap();
+        upstream.sender.ready().await.unwrap();
+        state.give_back(upstream);
+        let upstream = state.take_idle(addr).unwrap();
+        state.give_back(upstream);
+        // No await from here on: the connection's task cannot have seen the end.
+        drop(peer);
+        assert!(state.take_idle(addr).is_none());
+        assert_eq!(state.idle_connections(), 0);
+    }
+}
