@@ -87,6 +87,7 @@ pub fn reconcile(v: &View<'_>) -> Decision {
         }
     } else {
         take_request(v, &mut d);
+        follow_config(v, &mut d);
         aim(v, &mut d);
         retarget(v, &mut d);
         scale(v, &mut d);
@@ -143,6 +144,28 @@ fn take_request(v: &View<'_>, d: &mut Decision) {
     });
 }
 
+/// The content of referenced configuration changed, and the application asked to follow it: a release that nobody
+/// waits for. A change of an inherited class waits for the next recreate instead.
+fn follow_config(v: &View<'_>, d: &mut Decision) {
+    let (Some(last), Ok(wanted)) = (&d.state.release, v.wanted) else { return };
+    let same_sandbox = v.revisions.get(&last.to).is_some_and(|r| r.sandbox_hash == wanted.sandbox_hash);
+    if last.phase == ReleasePhase::Succeeded && last.to != wanted.hash && same_sandbox {
+        d.events.push(("Normal", "ConfigChanged".into(), "referenced configuration changed: restarting in place".into()));
+        d.state.release = Some(Release {
+            operation: String::new(),
+            generation: v.generation,
+            from: d.state.current.clone(),
+            to: wanted.hash.clone(),
+            phase: ReleasePhase::Updating,
+            deadline: deadline(v),
+            progress: 0,
+            reason: String::new(),
+            message: String::new(),
+            restart: false,
+        });
+    }
+}
+
 /// An active release follows the revision of the present spec.
 fn aim(v: &View<'_>, d: &mut Decision) {
     if let (Some(r), Ok(wanted)) = (d.state.release.as_mut(), v.wanted)
@@ -154,7 +177,7 @@ fn aim(v: &View<'_>, d: &mut Decision) {
 }
 
 /// The revision that new instances get, and that instances go to unless they may stay.
-fn goal<'a>(state: &'a State) -> Option<&'a str> {
+fn goal(state: &State) -> Option<&str> {
     match &state.release {
         Some(r) if r.phase == ReleasePhase::Updating && !r.to.is_empty() => Some(&r.to),
         Some(r) if !r.is_active() && r.phase == ReleasePhase::Succeeded => Some(&r.to),
@@ -221,6 +244,9 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
                 }
                 (None, None) => i.attempt,
             };
+            // Its old container may serve on; it counts again once the new one is ready.
+            i.phase = Phase::Updating;
+            i.ready_since = None;
             i.revision.clone_from(&goal.hash);
             i.restart_epoch = epoch;
             i.permanent = false;

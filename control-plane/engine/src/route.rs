@@ -118,7 +118,7 @@ fn path_matches((kind, value): &(PathKind, String), path: &str) -> bool {
 }
 
 /// An instance that may take requests, as the table builder sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
     pub key: String,
     pub ip: std::net::IpAddr,

@@ -1,1 +1,12 @@
-//! HTTP API, authentication, reconcile loop.
+//! HTTP API, authentication, reconcile loop. Contains no rule that could live in `engine`.
+
+mod admission;
+pub mod app;
+mod auth;
+pub mod clock;
+mod http;
+mod objects;
+mod reconciler;
+mod registry;
+
+pub use app::{Config, Error, Server};

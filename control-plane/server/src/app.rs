@@ -1,0 +1,227 @@
+//! Life of a server: open, serve, stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sampan_engine::route::Listener;
+use sampan_engine::runtime::Runtime;
+use sampan_gateway::{Gateway, GatewayError};
+use sampan_node::{Node, NodeConfig, NodeError};
+use sampan_schema::permission::Role;
+use sampan_store::{Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::reconciler::{self, Note, Parts};
+use crate::registry::Registry;
+use crate::{auth, http};
+
+/// Settings of a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub api: SocketAddr,
+    pub gateway: SocketAddr,
+    /// Socket of a CRI runtime; none: a private containerd is started.
+    pub cri_endpoint: Option<String>,
+    /// `None`: `kata`; with `dev`, `runc` where the host has no `kata`.
+    pub isolation_class: Option<String>,
+    /// `sampan dev`: registries on loopback are allowed, and workloads end with the server.
+    pub dev: bool,
+}
+
+/// Why a server does not start. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    #[error("database: {0}")]
+    Store(#[from] StoreError),
+    #[error("data folder {path}: {detail}; choose a writable --data-dir")]
+    DataDir { path: PathBuf, detail: String },
+    #[error("API address {address}: {detail}; choose another --api")]
+    Bind { address: SocketAddr, detail: String },
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A running server.
+pub struct Server {
+    pub api: SocketAddr,
+    pub gateway: SocketAddr,
+    pub token_file: PathBuf,
+    /// Lines for the user: what was chosen for them, what is missing.
+    pub notices: Vec<String>,
+    node: Option<Node>,
+    proxy: Gateway,
+    notes: mpsc::UnboundedSender<Note>,
+    stop_api: Option<oneshot::Sender<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    dev: bool,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sampan server, API {}", self.api)
+    }
+}
+
+impl Server {
+    /// Opens everything in the order in which it can fail cheaply: folder, addresses, database, runtime.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let bad = |detail: std::io::Error| Error::DataDir { path: config.data_dir.clone(), detail: detail.to_string() };
+        std::fs::create_dir_all(&config.data_dir).map_err(bad)?;
+        let data_dir = config.data_dir.canonicalize().map_err(bad)?;
+        let listener = tokio::net::TcpListener::bind(config.api)
+            .await
+            .map_err(|e| Error::Bind { address: config.api, detail: e.to_string() })?;
+        let api = listener.local_addr().map_err(|e| Error::Bind { address: config.api, detail: e.to_string() })?;
+        let proxy = Gateway::bind(config.gateway).await?;
+        let gateway = proxy.public_addr();
+        let mut node_config = NodeConfig::new(&data_dir);
+        node_config.cri_endpoint.clone_from(&config.cri_endpoint);
+        // The node takes the folder's lock, so the database is opened by one server only.
+        let node = Node::start(node_config).await?;
+        let bridge = node.bridge_ip();
+        match Self::serve(&config, &data_dir, listener, proxy.clone(), Arc::new(node.clone()), bridge).await {
+            Ok(mut server) => {
+                server.api = api;
+                server.gateway = gateway;
+                server.node = Some(node);
+                Ok(server)
+            }
+            Err(e) => {
+                proxy.shutdown(std::time::Duration::ZERO).await;
+                let _ = node.shutdown(config.dev).await;
+                Err(e)
+            }
+        }
+    }
+
+    /// The same on another runtime: tests use a fake one. The runtime is not stopped with the server.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn start_with(config: Config, runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
+        let bind = |e: std::io::Error| Error::Bind { address: config.api, detail: e.to_string() };
+        let listener = tokio::net::TcpListener::bind(config.api).await.map_err(bind)?;
+        let api = listener.local_addr().map_err(bind)?;
+        let proxy = Gateway::bind(config.gateway).await?;
+        let mut server = Self::serve(&config, &config.data_dir, listener, proxy, runtime, None).await?;
+        server.api = api;
+        Ok(server)
+    }
+
+    async fn serve(
+        config: &Config,
+        data_dir: &std::path::Path,
+        listener: tokio::net::TcpListener,
+        proxy: Gateway,
+        runtime: Arc<dyn Runtime>,
+        bridge: Option<std::net::IpAddr>,
+    ) -> Result<Self, Error> {
+        let store = Store::open(data_dir.join("sampan.db"))?;
+        let token_file = data_dir.join("admin.token");
+        auth::ensure(&store, &token_file, Role::Admin, "admin")?;
+        auth::ensure(&store, &data_dir.join("read-only.token"), Role::ReadOnly, "read-only")?;
+        let mut notices = Vec::new();
+        let has = |class: &str| runtime.classes().iter().any(|c| c.class == class && c.available);
+        let default_class = match &config.isolation_class {
+            Some(c) => c.clone(),
+            None if config.dev && !has("kata") => {
+                notices.push(
+                    "isolation: this host has no kata handler, so instances run with class runc and share the host's kernel"
+                        .into(),
+                );
+                "runc".into()
+            }
+            None => "kata".into(),
+        };
+        if !has(&default_class) {
+            notices.push(format!(
+                "isolation: class {default_class} is not available here; applications that use it stay Pending"
+            ));
+        }
+        if config.dev {
+            notices.push("registries on loopback are allowed, over plain HTTP".into());
+        }
+        match bridge {
+            Some(ip) => {
+                let internal = SocketAddr::new(ip, 80);
+                if let Err(e) = proxy.add_listener(internal, Listener::Internal).await {
+                    notices.push(format!("gateway: no internal listener, internal routes answer nowhere: {e}"));
+                }
+            }
+            None => notices.push("gateway: the runtime is not ours, so there is no internal listener".into()),
+        }
+        let registry = Registry::new(config.dev).map_err(|e| Error::Other(format!("TLS cannot be set up: {e}")))?;
+        let (notes, heard) = mpsc::unbounded_channel();
+        let parts = Parts {
+            store: store.clone(),
+            runtime: runtime.clone(),
+            gateway: proxy.clone(),
+            registry: registry.clone(),
+            default_class: default_class.clone(),
+        };
+        let gateway = proxy.public_addr();
+        let router = http::router(http::Api {
+            store,
+            runtime,
+            registry,
+            notes: notes.clone(),
+            default_class,
+            gateway_url: format!("http://{gateway}"),
+        });
+        let (stop_api, stopped) = oneshot::channel::<()>();
+        let reconcile = tokio::spawn(reconciler::run(parts, heard));
+        let serve = tokio::spawn(async move {
+            let done = async {
+                let _ = stopped.await;
+            };
+            if let Err(e) = axum::serve(listener, router).with_graceful_shutdown(done).await {
+                tracing::error!(error = %e, "API ended");
+            }
+        });
+        Ok(Self {
+            api: config.api,
+            gateway,
+            token_file,
+            notices,
+            node: None,
+            proxy,
+            notes,
+            stop_api: Some(stop_api),
+            tasks: vec![reconcile, serve],
+            dev: config.dev,
+        })
+    }
+
+    /// Stops serving. `sampan dev` ends its workloads and its containerd, `sampan server` leaves them running; the
+    /// objects stay either way.
+    ///
+    /// # Errors
+    /// What could not be cleaned up.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        if let Some(stop) = self.stop_api.take() {
+            let _ = stop.send(());
+        }
+        let _ = self.notes.send(Note::Stop);
+        self.proxy.shutdown(std::time::Duration::from_secs(5)).await;
+        for task in self.tasks.drain(..) {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(std::time::Duration::from_secs(5), task).await.is_err() {
+                abort.abort();
+            }
+        }
+        if let Some(node) = &self.node {
+            node.shutdown(self.dev).await?;
+        }
+        Ok(())
+    }
+}

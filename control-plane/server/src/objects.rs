@@ -1,0 +1,118 @@
+//! What the server keeps beside objects: rows of the engine, and how they are read and written.
+
+use sampan_engine::application::State;
+use sampan_engine::instance::Instance;
+use sampan_engine::revision::Revision;
+use sampan_schema::operation::{Operation, Phase, Progress};
+use sampan_store::{Reader, StoreError, Tx};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub const STATES: &str = "application-state";
+pub const INSTANCES: &str = "instances";
+pub const REVISIONS: &str = "revisions";
+
+fn decode<T: DeserializeOwned>(doc: Value) -> Result<T, StoreError> {
+    serde_json::from_value(doc).map_err(|e| StoreError::Other(format!("a stored row does not decode: {e}")))
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<Value, StoreError> {
+    serde_json::to_value(value).map_err(|e| StoreError::Other(e.to_string()))
+}
+
+/// `ns/name`, the parent of all rows of an application.
+pub fn key(ns: &str, name: &str) -> String {
+    format!("{ns}/{name}")
+}
+
+pub fn state(r: &Reader<'_>, app: &str) -> Result<State, StoreError> {
+    r.document(STATES, app)?.map_or_else(|| Ok(State::default()), |d| decode(d.doc))
+}
+
+pub fn put_state(tx: &Tx<'_>, app: &str, state: &State) -> Result<(), StoreError> {
+    tx.put_document(STATES, app, app, &encode(state)?)
+}
+
+pub fn instances(r: &Reader<'_>, app: &str) -> Result<Vec<Instance>, StoreError> {
+    r.documents(INSTANCES, Some(app))?.into_iter().map(|d| decode(d.doc)).collect()
+}
+
+pub fn put_instance(tx: &Tx<'_>, app: &str, row: &Instance) -> Result<(), StoreError> {
+    tx.put_document(INSTANCES, &format!("{app}/{}", row.name), app, &encode(row)?)
+}
+
+pub fn revisions(r: &Reader<'_>, app: &str) -> Result<Vec<Revision>, StoreError> {
+    r.documents(REVISIONS, Some(app))?.into_iter().map(|d| decode(d.doc)).collect()
+}
+
+pub fn put_revision(tx: &Tx<'_>, app: &str, row: &Revision) -> Result<(), StoreError> {
+    tx.put_document(REVISIONS, &format!("{app}/{}", row.hash), app, &encode(row)?)
+}
+
+/// A new operation in phase Pending.
+pub fn new_operation(
+    tx: &Tx<'_>,
+    id: &str,
+    what: &str,
+    target: (&str, &str, &str),
+    generation: i64,
+    now: i64,
+) -> Result<Operation, StoreError> {
+    let operation = Operation {
+        id: id.to_owned(),
+        kind: what.to_owned(),
+        target_kind: target.0.to_owned(),
+        namespace: target.1.to_owned(),
+        name: target.2.to_owned(),
+        generation,
+        phase: Phase::Pending,
+        started_at: now,
+        ..Operation::default()
+    };
+    tx.insert_operation(&sampan_store::Operation {
+        id: operation.id.clone(),
+        kind: operation.kind.clone(),
+        target_kind: operation.target_kind.clone(),
+        namespace: operation.namespace.clone(),
+        name: operation.name.clone(),
+        generation,
+        phase: operation.phase.word().to_owned(),
+        doc: encode(&operation)?,
+        created_at: now,
+        updated_at: now,
+    })?;
+    Ok(operation)
+}
+
+/// Moves an operation; a terminal one stays as it is, an equal one is not written.
+pub fn move_operation(
+    tx: &Tx<'_>,
+    id: &str,
+    phase: Phase,
+    reason: &str,
+    message: &str,
+    progress: Option<Progress>,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some(stored) = tx.operation(id)? else { return Ok(()) };
+    let old: Operation = decode(stored.doc)?;
+    if old.phase.is_terminal() {
+        return Ok(());
+    }
+    let new = Operation {
+        phase,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        progress: progress.unwrap_or_else(|| old.progress.clone()),
+        finished_at: if phase.is_terminal() { now } else { 0 },
+        ..old.clone()
+    };
+    if new == old {
+        return Ok(());
+    }
+    tx.update_operation(id, phase.word(), &encode(&new)?, now)
+}
+
+pub fn operation(stored: sampan_store::Operation) -> Result<Operation, StoreError> {
+    decode(stored.doc)
+}

@@ -1,0 +1,182 @@
+//! The HTTP contract: permissions, preconditions, idempotency, errors.
+
+mod support;
+
+use sampan_schema::api::API;
+use serde_json::json;
+use support::{Fake, IMAGE_A, app, bench};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_refuses_whom_it_must() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    for e in API {
+        let path = e.url("shop", "nothing-here");
+        for (who, token, expect) in [
+            ("nobody", None, 401),
+            ("a stranger", Some("sampan_wrong".to_owned()), 401),
+            (
+                "a reader",
+                Some(b.read_only.clone()),
+                if e.verb == sampan_schema::permission::Verb::Read { 0 } else { 403 },
+            ),
+            ("an admin", Some(b.admin.clone()), 0),
+        ] {
+            let mut r = b.http.request(e.method.parse().unwrap(), format!("{}{path}", b.url));
+            if let Some(t) = token {
+                r = r.bearer_auth(t);
+            }
+            let answer = r.body("{}").send().await.unwrap();
+            let status = answer.status().as_u16();
+            if expect == 0 {
+                assert!(![401, 403, 405, 500, 501].contains(&status), "{who} at {}: {status}", e.name);
+            } else {
+                assert_eq!(status, expect, "{who} at {}", e.name);
+                assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_stored_as_hashes_only() {
+    let b = bench(Fake::new()).await;
+    for entry in std::fs::read_dir(b.dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "token") || path.is_dir() {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let holds = |t: &str| bytes.windows(t.len()).any(|w| w == t.as_bytes());
+        assert!(!holds(&b.admin) && !holds(&b.read_only), "{} holds a token", path.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preconditions_prevent_lost_updates() {
+    let b = bench(Fake::new()).await;
+    let path = "/v1/namespaces/shop";
+    assert_eq!(b.send("PUT", path, &[], Some(&json!({}))).await.0, 428);
+    assert_eq!(b.create(path, &json!({})).await.0, 201);
+    let (status, again) = b.create(path, &json!({})).await;
+    assert_eq!((status, again["code"].as_str()), (409, Some("ALREADY_EXISTS")));
+    assert_eq!(b.send("PUT", path, &[], Some(&json!({}))).await.0, 428);
+    let (status, stale) = b.send("PUT", path, &[("if-match", "\"7\"")], Some(&json!({}))).await;
+    assert_eq!(
+        (status, stale["code"].as_str(), stale["current"].as_i64()),
+        (412, Some("GENERATION_MISMATCH"), Some(1))
+    );
+    let (status, same) = b.update(path, &json!({})).await;
+    assert_eq!((status, same["generation"].as_i64()), (200, Some(1)), "the same spec is no new generation");
+    let (_, changed) = b.update(path, &json!({ "description": "d" })).await;
+    assert_eq!(changed["generation"], 2);
+    assert_eq!(b.send("DELETE", path, &[], None).await.0, 428);
+    assert_eq!(b.send("DELETE", path, &[("if-match", "\"1\"")], None).await.0, 412);
+    assert_eq!(b.send("DELETE", path, &[("if-match", "\"2\"")], None).await.0, 204);
+    let (status, gone) = b.send("GET", path, &[], None).await;
+    assert_eq!((status, gone["code"].as_str()), (404, Some("NOT_FOUND")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_creates_once() {
+    let b = bench(Fake::new()).await;
+    let headers = [("if-none-match", "*"), ("idempotency-key", "k1")];
+    let (first, a) = b.send("PUT", "/v1/namespaces/shop", &headers, Some(&json!({}))).await;
+    let (second, again) = b.send("PUT", "/v1/namespaces/shop", &headers, Some(&json!({}))).await;
+    assert_eq!((first, second, &a["uid"]), (201, 201, &again["uid"]));
+    let (status, other) = b.send("PUT", "/v1/namespaces/shop", &headers, Some(&json!({ "description": "x" }))).await;
+    assert_eq!((status, other["code"].as_str()), (422, Some("IDEMPOTENCY_KEY_REUSED")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_specs_are_refused_with_their_paths() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let path = "/v1/namespaces/shop/applications/cart";
+    for (change, field) in [
+        (json!({ "replicas": -1 }), "replicas"),
+        (json!({ "resources": { "cpu": "abc", "memory": "64Mi" } }), "resources.cpu"),
+        (json!({ "container": { "image": "hello" } }), "container.image"),
+        (json!({ "colour": "red" }), "colour"),
+        (json!({ "container": { "image": IMAGE_A, "probes": { "readiness": {} } } }), "container.probes.readiness"),
+        (json!({ "update_strategy": { "max_unavailable": "0" } }), "update_strategy.max_unavailable"),
+    ] {
+        let mut body = app(IMAGE_A, 1);
+        for (k, v) in change.as_object().unwrap() {
+            body[k] = v.clone();
+        }
+        let (status, p) = b.create(path, &body).await;
+        assert_eq!((status, p["code"].as_str()), (400, Some("VALIDATION")), "{p}");
+        assert_eq!(p["errors"][0]["field_path"], field, "{p}");
+    }
+    let (status, p) = b.create("/v1/namespaces/shop/applications/Cart", &app(IMAGE_A, 1)).await;
+    assert_eq!((status, p["errors"][0]["field_path"].as_str()), (400, Some("name")));
+    let (status, p) = b.create("/v1/namespaces/none/applications/cart", &app(IMAGE_A, 1)).await;
+    assert_eq!((status, p["code"].as_str()), (422, Some("REFERENCE_NOT_FOUND")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_are_held_and_hosts_are_taken_once() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let route = |app: &str, port: &str| json!({ "hostnames": ["shop.example"], "rules": [{ "name": "all", "backends": [{ "application": app, "port": port }] }] });
+    let at = "/v1/namespaces/shop/routes/web";
+    assert_eq!(
+        b.create(at, &route("none", "http")).await.1["errors"][0]["field_path"],
+        "rules[0].backends[0].application"
+    );
+    assert_eq!(b.create(at, &route("cart", "grpc")).await.1["errors"][0]["field_path"], "rules[0].backends[0].port");
+    assert_eq!(b.create(at, &route("cart", "http")).await.0, 201);
+    let (status, p) = b.create("/v1/namespaces/shop/routes/other", &route("cart", "http")).await;
+    assert_eq!((status, p["code"].as_str()), (409, Some("HOSTNAME_TAKEN")));
+    let delete = async |path: &str| b.send("DELETE", path, &[("if-match", "*")], None).await;
+    assert_eq!(delete("/v1/namespaces/shop/applications/cart").await.1["code"], "IN_USE");
+    assert_eq!(delete("/v1/namespaces/shop").await.1["code"], "NOT_EMPTY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secret_values_never_come_back() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let at = "/v1/namespaces/shop/secrets/db";
+    let canary = "canary-7f3a";
+    let (status, made) = b.create(at, &json!({ "wo_version": 1, "data_wo": { "password": canary } })).await;
+    assert_eq!(status, 201);
+    let (_, kept) = b.update(at, &json!({ "wo_version": 1, "description": "d" })).await;
+    let mut body = app(IMAGE_A, 1);
+    body["container"]["env_refs"] = json!({ "PASSWORD": { "secret": { "name": "db", "key": "password" } } });
+    b.deployed(&body).await;
+    for text in [
+        made.to_string(),
+        kept.to_string(),
+        b.get(at).await.to_string(),
+        b.get("/v1/namespaces/shop/secrets").await.to_string(),
+        b.get("/v1/namespaces/shop/applications/cart").await.to_string(),
+        b.get("/v1/namespaces/shop/applications/cart/instances").await.to_string(),
+        b.get("/v1/events").await.to_string(),
+    ] {
+        assert!(!text.contains(canary), "{text}");
+    }
+    assert_eq!(b.get(at).await["status"]["keys"], json!(["password"]));
+    let container = b.fake.sandboxes()[0].containers[0].id.clone();
+    assert!(b.fake.env_of(&container).contains(&("PASSWORD".into(), canary.into())), "the container has it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let at = "/v1/namespaces/shop/applications/cart/dry-run";
+    let mut body = app(IMAGE_A, 1);
+    body["resources"]["cpu"] = "200m".into();
+    body["isolation_class"] = "kata".into();
+    let calls = b.fake.calls().len();
+    let (status, answer) = b.send("POST", at, &[], Some(&body)).await;
+    assert_eq!((status, answer["change_class"].as_str()), (200, Some("recreate")), "{answer}");
+    assert_eq!(answer["isolation"]["available"], false);
+    assert!(answer["warnings"][0].as_str().unwrap().contains("kata is not available"));
+    assert_eq!(b.get("/v1/namespaces/shop/applications/cart").await["generation"], 1);
+    assert_eq!(b.fake.calls().len(), calls);
+}
