@@ -1,0 +1,201 @@
+//! A real `sampan dev` in a folder of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::http::{self, Answer};
+use crate::process::Process;
+use crate::terraform::Terraform;
+
+/// Long enough for a slow machine with several tests at once.
+const START: Duration = Duration::from_secs(120);
+const STOP: Duration = Duration::from_secs(60);
+
+/// Folder of `sampan` and `terraform-provider-sampan`: `SAMPAN_BIN_DIR`, or the folder of this test's profile, into
+/// which they are built first, so that a test never runs yesterday's binary.
+///
+/// # Panics
+/// When they do not build.
+pub fn bin_dir() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("SAMPAN_BIN_DIR") {
+            return std::path::absolute(folder).expect("SAMPAN_BIN_DIR is a path");
+        }
+        let test = std::env::current_exe().expect("a test knows its own path");
+        let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").to_path_buf();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "-p", "sampan", "-p", "terraform-provider-sampan"]);
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let target = folder.parent().expect("a profile lies in the target folder");
+        let status = cargo.arg("--target-dir").arg(target).current_dir(crate::repository()).status();
+        assert!(status.is_ok_and(|status| status.success()), "sampan and its provider do not build");
+        folder
+    })
+}
+
+/// A running `sampan dev`. When it is dropped, nothing of it stays on the machine.
+#[derive(Debug)]
+pub struct Dev {
+    pub api: SocketAddr,
+    pub gateway: SocketAddr,
+    pub token_file: PathBuf,
+    pub data_dir: PathBuf,
+    process: Process,
+    folder: Option<tempfile::TempDir>,
+}
+
+/// What the ready line says.
+#[derive(Debug, PartialEq, Eq)]
+struct Ready {
+    api: SocketAddr,
+    gateway: SocketAddr,
+    token_file: PathBuf,
+}
+
+/// `ready api=http://127.0.0.1:1 gateway=http://127.0.0.1:2 token_file=/x`.
+fn ready(line: &str) -> Option<Ready> {
+    let words = line.strip_prefix("ready ")?;
+    let word = |key: &str| words.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let address = |key: &str| word(key)?.trim_start_matches("http://").trim_end_matches('/').parse().ok();
+    Some(Ready { api: address("api")?, gateway: address("gateway")?, token_file: word("token_file")?.into() })
+}
+
+fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(bin_dir().join("sampan"));
+    command.arg("dev").arg("--data-dir").arg(data_dir);
+    command
+}
+
+impl Dev {
+    /// Starts on free ports of loopback, in a new folder.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start() -> Self {
+        // Short: the path of containerd's socket has at most 107 bytes.
+        let folder = tempfile::Builder::new().prefix("sa").tempdir_in("/tmp").expect("a folder in /tmp");
+        let data_dir = folder.path().join("d");
+        let (process, ready) = Self::spawn(&data_dir);
+        let Ready { api, gateway, token_file } = ready;
+        Self { api, gateway, token_file, data_dir, process, folder: Some(folder) }
+    }
+
+    fn spawn(data_dir: &Path) -> (Process, Ready) {
+        let mut command = command(data_dir);
+        command.args(["--api", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+        let mut process = Process::start("sampan dev", &mut command);
+        let ready = process.wait_line(START, ready);
+        (process, ready)
+    }
+
+    /// Ends it as Ctrl-C would. Its objects stay for [`Dev::start_again`].
+    ///
+    /// # Panics
+    /// When it does not end with success.
+    pub fn stop(&mut self) {
+        let status = self.process.stop(STOP);
+        assert!(status.is_some_and(|status| status.success()), "sampan dev: {status:?}\n{}", self.process.output());
+    }
+
+    /// `kill -9`: workloads live on.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts again in the same folder; addresses are new.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_again(&mut self) {
+        let (process, ready) = Self::spawn(&self.data_dir);
+        self.process = process;
+        (self.api, self.gateway, self.token_file) = (ready.api, ready.gateway, ready.token_file);
+    }
+
+    /// What it has written so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// The address of the API.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// GET at the gateway.
+    ///
+    /// # Errors
+    /// What went wrong with the connection.
+    pub fn get(&self, host: &str, path: &str) -> Result<Answer, String> {
+        http::get(self.gateway, host, path)
+    }
+
+    /// A request at the API, with the administrator's token.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let token = std::fs::read_to_string(&self.token_file).expect("sampan dev has written its token");
+        let bearer = format!("Bearer {}", token.trim());
+        let host = self.api.to_string();
+        let mut headers = vec![("host", host.as_str()), ("authorization", bearer.as_str())];
+        let mut bytes = Vec::new();
+        if !body.is_null() {
+            headers.push(("content-type", "application/json"));
+            bytes = body.to_string().into_bytes();
+        }
+        http::request(self.api, method, path, &headers, &bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The instances of an application, sorted by name.
+    pub fn instances(&self, namespace: &str, application: &str) -> Vec<Value> {
+        let path = format!("/v1/namespaces/{namespace}/applications/{application}/instances");
+        let answer = self.api("GET", &path, &Value::Null);
+        answer.json()["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// A Terraform workspace that talks to this server.
+    pub fn terraform(&self) -> Terraform {
+        let token = self.token_file.display().to_string();
+        Terraform::new().env("SAMPAN_ENDPOINT", &self.endpoint()).env("SAMPAN_TOKEN_FILE", &token)
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let clean = self.process.stop(STOP).is_some_and(|status| status.success());
+        if std::thread::panicking() {
+            crate::print(&format!("--- sampan dev\n{}", self.process.output()));
+        }
+        // Also after a clean end: what `dev` forgets must not stay on the machine.
+        let torn = command(&self.data_dir).arg("--teardown").output();
+        let torn = torn.is_ok_and(|output| output.status.success());
+        if !(clean && torn)
+            && let Some(folder) = self.folder.take()
+        {
+            crate::print(&format!("kept {}: end clean {clean}, teardown clean {torn}", folder.keep().display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_read() {
+        let line = "ready api=http://127.0.0.1:1 gateway=http://127.0.0.1:2/ token_file=/x/admin.token";
+        let found = ready(line).unwrap();
+        assert_eq!((found.api.port(), found.gateway.port()), (1, 2));
+        assert_eq!(found.token_file, Path::new("/x/admin.token"));
+        assert_eq!(ready("already started"), None);
+    }
+}

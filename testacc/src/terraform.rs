@@ -1,0 +1,201 @@
+//! The real `terraform` in a workspace of its own, with the provider that was just built.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::dev::bin_dir;
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// stdout and stderr.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// A workspace. `dev_overrides` leads to the provider in the target folder, so no `init` is needed.
+#[derive(Debug)]
+pub struct Terraform {
+    folder: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Default for Terraform {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Terraform {
+    /// An empty workspace.
+    ///
+    /// # Panics
+    /// When there is no room for temporary files.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("sampan-tf").tempdir().expect("a temporary folder");
+        let rc = format!(
+            "provider_installation {{\n  dev_overrides {{\n    \"sampan/sampan\" = {:?}\n  }}\n  direct {{}}\n}}\n\
+             disable_checkpoint = true\n",
+            bin_dir().display().to_string()
+        );
+        std::fs::write(folder.path().join("rc.tfrc"), rc).expect("the workspace is writable");
+        Self { folder, env: Vec::new() }
+    }
+
+    /// Adds to the environment of every run.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes one file of the configuration.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.path().join(name), content).expect("the workspace is writable");
+    }
+
+    /// Copies the `.tf` files of a folder of the repository.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn copy(&self, folder: &str) {
+        let from = crate::repository().join(folder);
+        let entries = std::fs::read_dir(&from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let files: Vec<_> = files.iter().filter(|file| file.extension().is_some_and(|ext| ext == "tf")).collect();
+        assert!(!files.is_empty(), "no .tf file in {}", from.display());
+        for file in files {
+            let name = file.file_name().expect("an entry of a folder has a name");
+            std::fs::copy(file, self.path().join(name)).expect("the workspace is writable");
+        }
+    }
+
+    /// The command, for tests that need the process itself.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("terraform");
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env("TF_CLI_CONFIG_FILE", self.path().join("rc.tfrc"))
+            .env("TF_IN_AUTOMATION", "1")
+            .env("TF_INPUT", "0")
+            .env("TF_CLI_ARGS", "-no-color")
+            .env("CHECKPOINT_DISABLE", "1")
+            .env_remove("TF_LOG")
+            .env_remove("TF_WORKSPACE")
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs terraform to its end.
+    ///
+    /// # Panics
+    /// When there is no terraform.
+    pub fn run(&self, args: &[&str]) -> Run {
+        let output = self.command(args).output().unwrap_or_else(|error| panic!("terraform: {error}"));
+        Run {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs, and wants this exit code.
+    ///
+    /// # Panics
+    /// With the output, when it is another one.
+    pub fn expect(&self, args: &[&str], exit: i32) -> Run {
+        let run = self.run(args);
+        assert_eq!(run.exit, exit, "terraform {}\n{}", args.join(" "), run.text());
+        run
+    }
+
+    /// `apply -auto-approve` with `-var` arguments `KEY=VALUE`.
+    pub fn apply(&self, vars: &[&str]) -> Run {
+        self.expect(&with_vars(&["apply", "-auto-approve"], vars), 0)
+    }
+
+    pub fn destroy(&self, vars: &[&str]) -> Run {
+        self.expect(&with_vars(&["destroy", "-auto-approve"], vars), 0)
+    }
+
+    /// Whether a plan says that there is nothing to do; the plan's text otherwise.
+    ///
+    /// # Errors
+    /// The plan that is not empty.
+    ///
+    /// # Panics
+    /// When planning fails.
+    pub fn plan_is_empty(&self, vars: &[&str]) -> Result<(), String> {
+        self.empty(&["plan", "-detailed-exitcode"], vars)
+    }
+
+    /// Whether a refresh finds the state as it is.
+    ///
+    /// # Errors
+    /// What differs.
+    ///
+    /// # Panics
+    /// When planning fails.
+    pub fn refresh_is_empty(&self, vars: &[&str]) -> Result<(), String> {
+        self.empty(&["plan", "-refresh-only", "-detailed-exitcode"], vars)
+    }
+
+    fn empty(&self, args: &[&str], vars: &[&str]) -> Result<(), String> {
+        let run = self.run(&with_vars(args, vars));
+        match run.exit {
+            0 => Ok(()),
+            2 => Err(run.text()),
+            exit => panic!("terraform {} ended with {exit}\n{}", args.join(" "), run.text()),
+        }
+    }
+
+    /// A plan as JSON (`terraform show -json`).
+    ///
+    /// # Panics
+    /// When planning fails.
+    pub fn plan(&self, vars: &[&str]) -> Value {
+        self.expect(&with_vars(&["plan", "-out=plan.bin"], vars), 0);
+        let shown = self.expect(&["show", "-json", "plan.bin"], 0);
+        serde_json::from_str(&shown.stdout).expect("terraform show -json prints JSON")
+    }
+
+    /// The outputs, by name.
+    ///
+    /// # Panics
+    /// When there is no state.
+    pub fn output(&self, name: &str) -> Value {
+        let run = self.expect(&["output", "-json", name], 0);
+        serde_json::from_str(&run.stdout).expect("terraform output -json prints JSON")
+    }
+
+    /// The state file as text.
+    pub fn state(&self) -> String {
+        std::fs::read_to_string(self.path().join("terraform.tfstate")).unwrap_or_default()
+    }
+}
+
+fn with_vars<'a>(args: &[&'a str], vars: &[&'a str]) -> Vec<&'a str> {
+    let mut all = args.to_vec();
+    for var in vars {
+        all.extend(["-var", var]);
+    }
+    all
+}
