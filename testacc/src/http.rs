@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_chunked_answer_is_read() {
-        let answer = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n").unwrap();
+        let answer =
+            parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n").unwrap();
         assert_eq!((answer.status, answer.text().as_str()), (200, "abc"));
     }
 
