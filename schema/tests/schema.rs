@@ -1,0 +1,203 @@
+//! Rules over every kind, and tables of change classes.
+
+use proptest::prelude::*;
+use sampan_schema::api::API;
+use sampan_schema::change::{self, Class};
+use sampan_schema::{APPLICATION, KINDS, check, kind, normalise};
+use serde_json::{Value, json};
+
+fn app() -> Value {
+    json!({
+        "namespace": "shop", "name": "cart", "replicas": 2, "resources": { "cpu": "500m", "memory": "1Gi" },
+        "container": { "image": "r.example.com/cart:1", "env": { "A": "1" } },
+        "network": { "ports": { "http": { "container_port": 8080, "protocol": "HTTP" } } },
+    })
+}
+
+fn with(path: &str, value: Value) -> Value {
+    let mut spec = app();
+    let mut at = &mut spec;
+    for step in path.split('.') {
+        at = &mut at[step];
+    }
+    *at = value;
+    spec
+}
+
+#[test]
+fn each_field_has_its_class() {
+    for (path, value, class) in [
+        ("description", json!("d"), Class::Metadata),
+        ("labels", json!({ "a": "b" }), Class::Metadata),
+        ("replicas", json!(3), Class::Scale),
+        ("isolation_class", json!("kata"), Class::Recreate),
+        ("resources.cpu", json!("1"), Class::Recreate),
+        ("resources.memory", json!("2Gi"), Class::Recreate),
+        ("container.image", json!("r.example.com/cart:2"), Class::InPlaceRestart),
+        ("container.image_pull_policy", json!("Always"), Class::Metadata),
+        ("container.command", json!(["/x"]), Class::InPlaceRestart),
+        ("container.args", json!([]), Class::InPlaceRestart),
+        ("container.working_dir", json!("/w"), Class::InPlaceRestart),
+        ("container.env", json!({ "A": "2" }), Class::InPlaceRestart),
+        ("container.env_refs", json!({ "B": { "field": "revision" } }), Class::InPlaceRestart),
+        ("container.env_from", json!([{ "config_map": "c" }]), Class::InPlaceRestart),
+        ("container.restart_on_config_change", json!(true), Class::InPlaceRestart),
+        ("container.probes", json!({ "readiness": { "tcp_socket": { "port": "http" } } }), Class::Metadata),
+        ("network.ports", json!({}), Class::Metadata),
+        ("update_strategy", json!({ "max_surge": "1" }), Class::Metadata),
+        ("lifecycle_hooks", json!({ "termination_grace_period_seconds": 1 }), Class::Metadata),
+        ("rollout", json!({ "on_failure": "rollback" }), Class::Metadata),
+        ("name", json!("other"), Class::Replace),
+        ("namespace", json!("other"), Class::Replace),
+    ] {
+        let found = change::between(&APPLICATION, &app(), &with(path, value));
+        assert_eq!(found.class, class, "{path}: {found:?}");
+        assert!(found.reasons.iter().all(|r| r.field.starts_with(path)), "{path}: {found:?}");
+    }
+}
+
+#[test]
+fn every_declared_field_has_a_class() {
+    for kind in KINDS {
+        for (name, schema) in kind.spec_schema()["properties"].as_object().unwrap() {
+            assert!(schema.pointer("/x-sampan/class").is_some(), "{}.{name} has no class", kind.name);
+        }
+    }
+}
+
+#[test]
+fn another_spelling_of_the_same_value_is_no_change() {
+    for (path, value) in [
+        ("resources.cpu", json!("0.5")),
+        ("resources.memory", json!("1024Mi")),
+        ("container.command", Value::Null),
+        ("update_strategy", json!({ "max_unavailable": "25%" })),
+        ("labels", json!({})),
+        ("rollout", json!({})),
+    ] {
+        let found = change::between(&APPLICATION, &app(), &with(path, value));
+        assert_eq!(found.class, Class::None, "{path}: {found:?}");
+    }
+}
+
+#[test]
+fn an_image_change_alone_is_not_certain_and_with_env_it_is() {
+    let image = with("container.image", json!("r.example.com/cart:2"));
+    assert!(!change::between(&APPLICATION, &app(), &image).is_certain());
+    let mut both = image;
+    both["container"]["env"]["A"] = json!("2");
+    assert!(change::between(&APPLICATION, &app(), &both).is_certain());
+}
+
+#[test]
+fn a_change_of_secret_values_has_no_reason_to_show() {
+    let secret = |data: &str, version: i64| json!({ "namespace": "n", "name": "s", "wo_version": version, "data_wo": { "k": data } });
+    let k = kind("secret").unwrap();
+    assert_eq!(change::between(k, &secret("a", 1), &secret("b", 1)).class, Class::None);
+    let fields: Vec<_> = change::between(k, &secret("a", 1), &secret("b", 2)).reasons;
+    assert_eq!(fields.len(), 1);
+    assert_eq!(fields[0].field, "wo_version");
+}
+
+#[test]
+fn violations_name_path_and_rule() {
+    let cases = [
+        (with("replicas", json!(-1)), "replicas", "SMP006"),
+        (with("replicas", json!("two")), "replicas", "SMP002"),
+        (with("name", json!("Cart")), "name", "SMP004"),
+        (with("resources.cpu", json!("abc")), "resources.cpu", "SMP016"),
+        (with("resources.cpu", json!("65")), "resources.cpu", "SMP017"),
+        (with("container.image", json!("cart")), "container.image", "SMP020"),
+        (with("container.image_pull_policy", json!("Maybe")), "container.image_pull_policy", "SMP003"),
+        (with("container.colour", json!(1)), "container.colour", "SMP008"),
+        (with("container.env", json!({ "1A": "x" })), "container.env[\"1A\"]", "SMP025"),
+        (with("container.env_refs", json!({ "A": { "field": "revision" } })), "container.env_refs[\"A\"]", "SMP027"),
+        (with("container.env_from", json!([{}])), "container.env_from[0]", "SMP029"),
+        (
+            with("network.ports", json!({ "http": { "container_port": 0 } })),
+            "network.ports[\"http\"].container_port",
+            "SMP006",
+        ),
+        (with("update_strategy", json!({ "max_unavailable": "0%" })), "update_strategy.max_unavailable", "SMP018"),
+        (with("labels", json!({ "sampan.x": "y" })), "labels[\"sampan.x\"]", "SMP013"),
+        (with("resources", Value::Null), "resources", "SMP001"),
+    ];
+    for (spec, path, rule) in cases {
+        let found = APPLICATION.validate(&spec);
+        assert_eq!(found.len(), 1, "{path}: {found:?}");
+        assert_eq!((found[0].field_path.as_str(), found[0].rule.as_str()), (path, rule), "{found:?}");
+    }
+    assert_eq!(APPLICATION.validate(&app()), vec![]);
+}
+
+#[test]
+fn unknown_values_satisfy_every_rule() {
+    for path in ["replicas", "name", "resources.cpu", "container.image", "container.env", "container"] {
+        assert_eq!(APPLICATION.validate(&with(path, check::unknown())), vec![], "{path}");
+    }
+}
+
+#[test]
+fn hostnames_are_dns_names_without_port() {
+    let route = |host: &str| {
+        json!({ "namespace": "n", "name": "r", "hostnames": [host],
+                "rules": [{ "name": "all", "backends": [{ "application": "a", "port": "80" }] }] })
+    };
+    let k = kind("route").unwrap();
+    for good in ["a.example.com", "*.example.com", "localhost"] {
+        assert_eq!(k.validate(&route(good)), vec![], "{good}");
+    }
+    for bad in ["A.example.com", "a.example.com:80", "a..b", "*.*.com", "-a.com", "", "a_b.com"] {
+        assert_eq!(k.validate(&route(bad)).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn no_schema_holds_a_reference_or_a_null() {
+    for kind in KINDS {
+        for schema in [kind.spec_schema(), kind.status_schema()] {
+            let text = schema.to_string();
+            assert!(
+                !text.contains("$ref") && !text.contains("\"null\"") && !text.contains("anyOf"),
+                "{}: {text}",
+                kind.name
+            );
+        }
+    }
+}
+
+#[test]
+fn endpoints_have_unique_names_and_paths() {
+    let mut names: Vec<_> = API.iter().map(|e| e.name).collect();
+    let mut places: Vec<_> = API.iter().map(|e| (e.method, e.path)).collect();
+    names.sort_unstable();
+    places.sort_unstable();
+    let (n, p) = (names.len(), places.len());
+    names.dedup();
+    places.dedup();
+    assert_eq!((names.len(), places.len()), (n, p));
+}
+
+proptest! {
+    #[test]
+    fn normalising_twice_is_normalising_once(cpu in "[0-9]{1,3}(m|\\.5)?", replicas in 0i64..9, env in proptest::collection::btree_map("[A-Z]{1,3}", ".{0,5}", 0..4)) {
+        let mut spec = with("resources.cpu", json!(cpu));
+        spec["replicas"] = json!(replicas);
+        spec["container"]["env"] = json!(env);
+        let once = APPLICATION.normalise(&spec);
+        prop_assert_eq!(APPLICATION.normalise(&once), once);
+    }
+
+    #[test]
+    fn validation_never_panics(text in ".{0,40}", n in any::<i64>()) {
+        for kind in KINDS {
+            for (name, _) in kind.spec_schema()["properties"].as_object().unwrap() {
+                for value in [json!(text), json!(n), json!([text]), json!({ text.clone(): n })] {
+                    let spec = json!({ name.clone(): value });
+                    kind.validate(&spec);
+                    normalise::normalise(kind.spec_schema(), &spec);
+                }
+            }
+        }
+    }
+}
