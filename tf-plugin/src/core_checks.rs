@@ -180,17 +180,12 @@ fn planned_elements(
     found: &mut Found,
 ) {
     let pair = |step: Option<Step>, [p, c, n]: [&Value; 3], path: &mut Path, found: &mut Found| {
-        let deeper = step.is_some();
-        step.into_iter().for_each(|s| path.push(s));
-        match (c, n) {
+        path.down(step, |path| match (c, n) {
             (Value::Object(c), Value::Object(n)) => planned_fields(fields, p.as_object(), c, n, path, found),
             (c, n) if c.same(n) => {}
             (_, Value::Unknown(_)) => found.add(rule, path, "an element is planned unknown as a whole"),
             _ => found.add(rule, path, "an element is not planned as it is configured"),
-        }
-        if deeper {
-            path.pop();
-        }
+        });
     };
     match (config, planned) {
         (Value::List(c), Value::List(n)) => {
@@ -264,12 +259,7 @@ fn stored_write_only(fields: Fields<'_>, value: &Value, rule: &'static str, path
         return;
     }
     for (step, object) in objects(value) {
-        let deeper = step.is_some();
-        step.into_iter().for_each(|s| path.push(s));
-        write_only_fields(fields, object, rule, path, found);
-        if deeper {
-            path.pop();
-        }
+        path.down(step, |path| write_only_fields(fields, object, rule, path, found));
     }
 }
 

@@ -196,3 +196,36 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path;
+
+    #[test]
+    fn a_deep_place_is_cut_and_written_into_the_detail() {
+        let d = Diagnostic::error("S", "why").at(path!("a", ["k"], "b"));
+        assert_eq!(d.wire(), (path!("a").steps(), "At a[\"k\"].b:\n\nwhy".to_owned()));
+        let d = Diagnostic::error("S", "why").at(path!("a"));
+        assert_eq!(d.wire(), (path!("a").steps(), "why".to_owned()));
+        let d = Diagnostic::error("S", "").at(Path::root());
+        assert_eq!(d.wire(), (&[][..], String::new()));
+    }
+
+    #[test]
+    fn secrets_are_masked_the_longest_first() {
+        let d =
+            Diagnostic::error("pass", "password pass ab").redacted(&["pass".into(), "password".into(), "ab".into()]);
+        assert_eq!((d.summary.as_str(), d.detail.as_str()), ("(sensitive)", "(sensitive) (sensitive) ab"));
+    }
+
+    #[test]
+    fn only_errors_are_errors() {
+        let mut d = Diagnostics::new();
+        d.warn(None, "w", "");
+        assert!(!d.has_errors() && !d.is_empty());
+        assert_eq!(d.ok(Err::<(), _>(Diagnostic::error("e", "x").at(path!("p")))), None);
+        assert!(d.has_errors());
+        assert_eq!(d.to_string(), "warning: w\nerror: e (at p): x");
+    }
+}

@@ -99,6 +99,15 @@ impl Path {
         self.0.pop()
     }
 
+    /// Does something one step down, if there is a step, and comes back.
+    pub(crate) fn down<R>(&mut self, step: Option<Step>, f: impl FnOnce(&mut Self) -> R) -> R {
+        let length = self.0.len();
+        self.0.extend(step);
+        let result = f(self);
+        self.0.truncate(length);
+        result
+    }
+
     /// This path with one more step.
     pub fn child(&self, step: impl Into<Step>) -> Self {
         let mut steps = Vec::with_capacity(self.0.len() + 1);

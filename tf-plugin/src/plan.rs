@@ -94,7 +94,9 @@ fn keep_fields(fields: Fields<'_>, kept: &Object, fresh: &mut Object) {
                 old.iter().zip(new).for_each(|(old, new)| keep_element(below, old, new));
             }
             (Value::Map(old), Value::Map(new)) => {
-                new.iter_mut().for_each(|(k, new)| keep_element(below, old.get(k).unwrap_or(&NULL), new));
+                for (k, new) in new {
+                    keep_element(below, old.get(k).unwrap_or(&NULL), new);
+                }
             }
             _ => {}
         }
@@ -193,12 +195,7 @@ fn each_element(
 ) {
     let mut at = |step: Option<Step>, c: Option<&Value>, p: Option<&Value>, v: &mut Value, path: &mut Path| {
         let Value::Object(o) = v else { return };
-        let deeper = step.is_some();
-        step.into_iter().for_each(|s| path.push(s));
-        f(c.and_then(Value::as_object), p.and_then(Value::as_object), o, path);
-        if deeper {
-            path.pop();
-        }
+        path.down(step, |path| f(c.and_then(Value::as_object), p.and_then(Value::as_object), o, path));
     };
     match planned {
         Value::Object(_) => at(None, Some(config), Some(prior), planned, path),
@@ -476,12 +473,7 @@ fn nested_replacements(fields: Fields<'_>, [told, old, new]: [&Value; 3], path: 
             planned: new.and_then(Value::as_object),
             absent: if new.is_some_and(Value::is_unknown) { &UNKNOWN } else { absent },
         };
-        let deeper = step.is_some();
-        step.into_iter().for_each(|s| path.push(s));
-        replacements(fields, side, path, found);
-        if deeper {
-            path.pop();
-        }
+        path.down(step, |path| replacements(fields, side, path, found));
     };
     let elements = |v: &'_ Value| -> Vec<Value> { v.as_elements().unwrap_or_default().to_vec() };
     match (old, new) {

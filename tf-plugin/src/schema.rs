@@ -115,7 +115,7 @@ pub struct ModifyRequest<'a> {
     pub path: &'a Path,
     /// The value in the configuration.
     pub config: &'a Value,
-    /// The value in the prior state; null when there is none, or when its place cannot be told (below sets).
+    /// The value in the prior state; null when there is none, or when no element of a set corresponds.
     pub prior: &'a Value,
     /// The prior state as a whole; nothing on create.
     pub prior_state: Option<&'a Object>,
@@ -822,21 +822,10 @@ fn visit(fields: Fields<'_>, object: &Object, path: &mut Path, f: &mut dyn FnMut
         }
         if let Some((_, below)) = field.nested() {
             for (step, object) in objects(value) {
-                let deeper = step.is_some();
-                path_push(path, step);
-                visit(below, object, path, f);
-                if deeper {
-                    path.pop();
-                }
+                path.down(step, |path| visit(below, object, path, f));
             }
         }
         path.pop();
-    }
-}
-
-fn path_push(path: &mut Path, step: Option<Step>) {
-    if let Some(step) = step {
-        path.push(step);
     }
 }
 
@@ -864,12 +853,7 @@ fn validate_fields(fields: Fields<'_>, rules: &[Rule], object: &Object, path: &m
         }
         if let Some((_, below)) = field.nested() {
             for (step, object) in objects(value) {
-                let deeper = step.is_some();
-                path_push(path, step);
-                validate_fields(below, field.rules(), object, path, d);
-                if deeper {
-                    path.pop();
-                }
+                path.down(step, |path| validate_fields(below, field.rules(), object, path, d));
             }
         }
         path.pop();
@@ -938,7 +922,9 @@ fn take_nested(fields: Fields<'_>, value: &mut Value) -> Option<Value> {
         // The schema check forbids it; what is there all the same must not be stored.
         Value::Set(elements) => {
             let mut elements = std::mem::take(elements).into_vec();
-            elements.iter_mut().for_each(|v| drop(take_nested(fields, v)));
+            for v in &mut elements {
+                take_nested(fields, v);
+            }
             *value = Value::set(elements);
             None
         }
@@ -1169,7 +1155,7 @@ mod tests {
             (Schema::new(0).block(Block::set("a", Body::new().attr(Attr::dynamic("b").optional()))), "dynamic"),
             (Schema::new(0).block(Block::single("a", Body::new()).items(0..=1)), "limits"),
             (Schema::new(0).block(Block::map("a", Body::new()).items(1..)), "limits"),
-            (Schema::new(0).block(Block::list("a", Body::new()).items(3..=2)), "limits"),
+            (Schema::new(0).block(Block { min_items: 3, ..Block::list("a", Body::new()).items(..=2) }), "limits"),
             (one(s("a")).rule(exactly_one_of(["a", "z"])), "\"z\""),
             (Schema::new(-1), "negative"),
         ];

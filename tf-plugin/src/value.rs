@@ -646,7 +646,7 @@ impl Value {
                 }
             }
             Self::Set(s) => {
-                for v in s.iter() {
+                for v in s {
                     down(Step::Element(Box::new(v.clone())), v);
                 }
             }
@@ -1151,7 +1151,7 @@ mod tests {
         #[test]
         fn floats_come_back_exactly(f in any::<f64>()) {
             if let Some(number) = Number::from_f64(f) {
-                prop_assert!(number.to_f64_exact().unwrap() == f);
+                prop_assert_eq!(number.to_f64_exact().unwrap().to_bits(), (f + 0.0).to_bits());
             }
         }
 
