@@ -66,7 +66,7 @@ impl Client {
     pub async fn server(&self) -> Result<&ServerInfo, Error> {
         self.checked
             .get_or_try_init(|| async {
-                let info: ServerInfo = self.json(self.request("server_get", "", "", &[])?).await?;
+                let info: ServerInfo = self.json(Self::request("server_get", "", "", &[])?).await?;
                 if info.api_version == API_VERSION {
                     Ok(info)
                 } else {
@@ -83,7 +83,7 @@ impl Client {
     /// See [`Error`]; [`Error::is_not_found`] when there is none.
     pub async fn get(&self, kind: &Kind, ns: &str, name: &str) -> Result<Object, Error> {
         self.server().await?;
-        self.json(self.request(&format!("{}_get", kind.name), ns, name, &[])?).await
+        self.json(Self::request(&format!("{}_get", kind.name), ns, name, &[])?).await
     }
 
     /// All objects of a kind in a namespace; namespaces themselves ignore `ns`.
@@ -96,7 +96,7 @@ impl Client {
         loop {
             let mut query = vec![("limit", "500".to_owned())];
             query.extend(token.map(|token| ("page_token", token)));
-            let request = self.request(&format!("{}_list", kind.name), ns, "", &query)?;
+            let request = Self::request(&format!("{}_list", kind.name), ns, "", &query)?;
             let page: Page<Object> = self.json(request).await?;
             all.extend(page.items);
             match page.next_page_token {
@@ -120,7 +120,7 @@ impl Client {
         class: Option<&str>,
     ) -> Result<Written, Error> {
         self.server().await?;
-        let mut request = self.request(&format!("{}_put", kind.name), ns, name, &[])?;
+        let mut request = Self::request(&format!("{}_put", kind.name), ns, name, &[])?;
         match precondition {
             Precondition::Absent { key } => {
                 request.headers.push(("if-none-match", "*".to_owned()));
@@ -149,7 +149,7 @@ impl Client {
         generation: Option<i64>,
     ) -> Result<Delete, Error> {
         self.server().await?;
-        let mut request = self.request(&format!("{}_delete", kind.name), ns, name, &[])?;
+        let mut request = Self::request(&format!("{}_delete", kind.name), ns, name, &[])?;
         let tag = generation.map_or_else(|| "*".to_owned(), |generation| format!("\"{generation}\""));
         request.headers.push(("if-match", tag));
         let answer = self.transport.send(&request).await?;
@@ -171,7 +171,7 @@ impl Client {
     /// See [`Error`].
     pub async fn dry_run(&self, kind: &Kind, (ns, name): (&str, &str), spec: &Value) -> Result<DryRun, Error> {
         self.server().await?;
-        let mut request = self.request(&format!("{}_dry_run", kind.name), ns, name, &[])?;
+        let mut request = Self::request(&format!("{}_dry_run", kind.name), ns, name, &[])?;
         request.body = Some(spec.clone());
         self.json(request).await
     }
@@ -183,7 +183,7 @@ impl Client {
     pub async fn operation(&self, id: &str, wait: Duration) -> Result<Operation, Error> {
         self.server().await?;
         let seconds = wait.as_secs().min(60);
-        let mut request = self.request("operation_get", "", id, &[("wait", seconds.to_string())])?;
+        let mut request = Self::request("operation_get", "", id, &[("wait", seconds.to_string())])?;
         request.extra = Some(wait);
         self.json(request).await
     }
@@ -218,7 +218,7 @@ impl Client {
     /// See [`Error`].
     pub async fn restart(&self, ns: &str, name: &str) -> Result<Operation, Error> {
         self.server().await?;
-        let mut request = self.request("application_restart", ns, name, &[])?;
+        let mut request = Self::request("application_restart", ns, name, &[])?;
         request.body = Some(json!({}));
         let mut answer: Value = self.json(request.clone()).await?;
         let inner = answer.get_mut("operation").map(Value::take);
@@ -238,7 +238,7 @@ impl Client {
         body: Option<Value>,
     ) -> Result<T, Error> {
         self.server().await?;
-        let mut request = self.request(endpoint, ns, name, query)?;
+        let mut request = Self::request(endpoint, ns, name, query)?;
         request.retry = request.method == Method::GET;
         request.body = body;
         self.json(request).await
@@ -255,7 +255,7 @@ impl Client {
         query: &[(&str, String)],
     ) -> Result<reqwest::Response, Error> {
         self.server().await?;
-        let mut request = self.request(endpoint, ns, name, query)?;
+        let mut request = Self::request(endpoint, ns, name, query)?;
         request.extra = None;
         self.transport.send(&request).await
     }
@@ -272,11 +272,11 @@ impl Client {
         struct Items<T> {
             items: Vec<T>,
         }
-        let all: Items<T> = self.json(self.request(endpoint, ns, name, query)?).await?;
+        let all: Items<T> = self.json(Self::request(endpoint, ns, name, query)?).await?;
         Ok(all.items)
     }
 
-    fn request(&self, endpoint: &str, ns: &str, name: &str, query: &[(&str, String)]) -> Result<Request, Error> {
+    fn request(endpoint: &str, ns: &str, name: &str, query: &[(&str, String)]) -> Result<Request, Error> {
         let wrong = |what: &str| Error::Settings(what.to_owned());
         let row: &Endpoint = api::endpoint(endpoint).ok_or_else(|| wrong(&format!("no endpoint {endpoint}")))?;
         // Names go into the path as they are, so nothing else may.

@@ -1,2 +1,7 @@
-//! The Sampan provider: every kind of the schema, mapped to Terraform generically.
-fn main() {}
+//! The process that Terraform starts.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tf_plugin::serve(terraform_provider_sampan::Sampan, "registry.terraform.io/sampan/sampan")
+}

@@ -551,12 +551,33 @@ impl ServerCertVerifier for PinnedServer {
     }
 }
 
+/// A configuration in which everything that was left out is null, at every depth.
 fn filled(schema: &Schema, config: Object) -> Object {
     let mut all = schema.empty_object();
     for (name, value) in config {
+        let value = match schema.find(&name) {
+            Some(attr) => filled_attr(attr, value),
+            None => value,
+        };
         all.set(name, value);
     }
     all
+}
+
+fn filled_attr(attr: &Attr, value: Value) -> Value {
+    let Some((_, attrs)) = attr.nested_attrs() else { return value };
+    let one = |value: Value| match value {
+        Value::Object(mut object) => {
+            attrs.iter().map(|a| (a.name.clone(), filled_attr(a, object.take(&a.name)))).collect::<Object>().into()
+        }
+        other => other,
+    };
+    match value {
+        Value::List(items) => Value::list(items.into_iter().map(one)),
+        Value::Set(items) => Value::set(items.into_iter().map(one)),
+        Value::Map(items) => Value::map(items.into_iter().map(|(key, item)| (key, one(item)))),
+        other => one(other),
+    }
 }
 
 fn read_diagnostics(all: Vec<pb::Diagnostic>) -> Diagnostics {

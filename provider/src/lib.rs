@@ -1,0 +1,11 @@
+//! The Sampan provider: every kind of `sampan_schema`, mapped to Terraform generically. There is no list of fields
+//! here; a new kind or field of the schema appears by itself.
+
+mod data_source;
+mod mapping;
+mod report;
+mod resource;
+mod settings;
+mod wait;
+
+pub use settings::{Connection, Sampan};

@@ -1,0 +1,612 @@
+//! One resource over all kinds.
+
+use crate::mapping::{self, Use, attributes, from_json, properties, reconcile, same_spec};
+use crate::report;
+use crate::settings::Connection;
+use crate::wait::{self, Waited};
+use sampan_client::{Delete, DryRun, Error, Object as Remote, Precondition, Written, idempotency_key};
+use sampan_schema::change::{self, Class};
+use sampan_schema::operation::{Operation, Phase};
+use sampan_schema::{Kind, check, name};
+use serde_json::Value as Json;
+use std::future::Future;
+use std::time::Duration;
+use tf_plugin::{
+    Applied, Attr, Context, CreateRequest, DeleteRequest, Diagnostic, Diagnostics, ImportRequest, Imported,
+    Interrupted, Object, Observed, Plan, ReadRequest, Resource, Schema, UpdateRequest, Value, path,
+};
+
+/// Stands for the provider's namespace where only the form is checked.
+const SOME_NAMESPACE: &str = "some-namespace";
+/// How long an interrupted call still waits for an answer that is under way.
+const GRACE: Duration = Duration::from_secs(5);
+/// Pause before a write that another operation is in the way of.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// The resource of a kind.
+pub(crate) struct KindResource {
+    kind: &'static Kind,
+    type_name: String,
+    spec: Vec<Attr>,
+    status: Attr,
+}
+
+/// What is to be written, and what was before.
+struct Change<'a> {
+    plan: &'a Object,
+    prior: Option<&'a Object>,
+    spec: Json,
+    class: Option<String>,
+}
+
+impl KindResource {
+    pub(crate) fn new(kind: &'static Kind) -> Self {
+        Self { kind, type_name: format!("sampan_{}", kind.name), spec: Vec::new(), status: Attr::string("status") }
+            .filled()
+    }
+
+    fn filled(mut self) -> Self {
+        self.spec = attributes(self.kind.spec_schema(), Use::Input);
+        for attr in &mut self.spec {
+            if attr.name == "namespace" {
+                // Null means the provider's, so the provider plans it.
+                (attr.required, attr.optional, attr.computed, attr.keep_state) = (false, true, true, true);
+            }
+        }
+        self.status = Attr::nested_single("status", attributes(self.kind.status_schema(), Use::Stable))
+            .computed()
+            .describe("What the server observes.");
+        self
+    }
+
+    fn has_class(&self) -> bool {
+        self.kind.name == "application"
+    }
+
+    fn timeout(&self, operation: usize) -> Duration {
+        Duration::from_secs(self.kind.timeouts[operation])
+    }
+
+    fn names<'a>(&self, object: &'a Object) -> (&'a str, &'a str) {
+        let text = |name| object.attr(name).as_str().unwrap_or_default();
+        (if self.kind.namespaced { text("namespace") } else { "" }, text("name"))
+    }
+
+    fn id(&self, object: &Object) -> String {
+        let (ns, name) = self.names(object);
+        self.kind.id(ns, name)
+    }
+
+    fn what(&self, verb: &str, object: &Object) -> String {
+        format!("{} {} was not {verb}", self.kind.name.replace('_', " "), self.id(object))
+    }
+
+    /// Every argument differs in nothing.
+    fn is_same(&self, a: &Object, b: &Object) -> bool {
+        let names = self.spec.iter().map(|attr| attr.name.as_str()).chain(["timeouts"]);
+        names.into_iter().all(|name| a.attr(name).same(b.attr(name)))
+    }
+
+    /// The state after a write: the arguments as they are planned, the rest as the server says.
+    fn written(&self, change: &Change<'_>, remote: &Remote) -> Object {
+        let mut state = change.plan.clone();
+        for (name, property) in properties(self.kind.spec_schema()) {
+            if mapping::is_write_only(property) {
+                state.set(name.clone(), Value::Null);
+            }
+        }
+        self.observe(&mut state, remote);
+        if self.has_class() {
+            let planned = change.plan.attr("last_change_class");
+            if planned.is_unknown() {
+                state.set("last_change_class", change.class.as_deref().unwrap_or("none"));
+            }
+        }
+        state
+    }
+
+    /// What the server sets.
+    fn observe(&self, state: &mut Object, remote: &Remote) {
+        for name in ["id", "uid"] {
+            state.set(name, from_json(&tf_plugin::Kind::String, remote.get(name)));
+        }
+        state.set("generation", remote.generation());
+        let status = from_json(&self.status.kind, remote.status());
+        let empty = || from_json(&self.status.kind, &Json::Object(serde_json::Map::new()));
+        state.set("status", if status.is_null() { empty() } else { status });
+    }
+
+    /// Sends the spec. Waits while another operation is in the way.
+    async fn put(
+        &self,
+        cx: &Context,
+        to: &Connection,
+        change: &Change<'_>,
+        precondition: &Precondition,
+    ) -> Result<Written, Failure> {
+        let names = self.names(change.plan);
+        let class = change.class.as_deref().filter(|_| change.prior.is_some());
+        patient(cx, || to.client.put(self.kind, names, &change.spec, precondition, class)).await
+    }
+
+    /// Rule 1.9: somebody else was there between read and write.
+    async fn put_again(&self, cx: &Context, to: &Connection, change: &Change<'_>) -> Result<Written, Diagnostics> {
+        let summary = self.what("changed", change.plan);
+        let remote =
+            match within(cx, to.client.get(self.kind, self.names(change.plan).0, self.names(change.plan).1)).await {
+                Ok(remote) => remote,
+                Err(failure) => return Err(failure.diagnostics(self.kind, &summary)),
+            };
+        let theirs = remote.spec(self.kind);
+        if same_spec(self.kind, &theirs, &change.spec) {
+            // Our own write, whose answer was lost; or somebody else wanted the same.
+            return Ok(Written { object: remote, operation: None });
+        }
+        let prior = change.prior.map(|prior| mapping::spec(self.kind, prior, None)).unwrap_or_default();
+        if same_spec(self.kind, &theirs, &prior) {
+            let now = Precondition::Generation(remote.generation());
+            return self.put(cx, to, change, &now).await.map_err(|failure| failure.diagnostics(self.kind, &summary));
+        }
+        Err(self.foreign_change(&summary, &prior, &theirs).into())
+    }
+
+    fn foreign_change(&self, summary: &str, prior: &Json, theirs: &Json) -> Diagnostic {
+        let reasons = change::between(self.kind, prior, theirs).reasons;
+        let fields: Vec<&str> = reasons.iter().map(|reason| reason.field.as_str()).collect();
+        Diagnostic::error(
+            summary,
+            format!(
+                "Somebody else changed it since it was read; nothing was overwritten. These fields differ from the \
+                 state: {}. Run terraform plan to see what is there now.",
+                fields.join(", ")
+            ),
+        )
+    }
+
+    /// Waits for what a write started and says how it went.
+    async fn follow(&self, cx: &Context, to: &Connection, change: &Change<'_>, written: Written) -> Applied {
+        let Written { object, operation } = written;
+        let creating = change.prior.is_none();
+        let operation = match operation {
+            Some(operation) => operation,
+            None => match running(&object) {
+                // Attaches to what runs already instead of starting anything.
+                Some(id) => match within(cx, to.client.operation(id, Duration::ZERO)).await {
+                    Ok(operation) => operation,
+                    Err(_) => return Applied::state(self.written(change, &object)),
+                },
+                None => return Applied::state(self.written(change, &object)),
+            },
+        };
+        if change.plan.at("rollout.wait_for").and_then(Value::as_str) == Some("started") {
+            return Applied::state(self.written(change, &object));
+        }
+        let revision = object.status().get("update_revision").and_then(Json::as_str).unwrap_or_default().to_owned();
+        let id = operation.id.clone();
+        let waited = wait::operation(cx, &to.client, operation, &revision).await;
+        // What was reached; a failure to read it does not make the write undone.
+        let fresh =
+            tokio::time::timeout(GRACE, to.client.get(self.kind, self.names(change.plan).0, self.names(change.plan).1))
+                .await;
+        let object = match fresh {
+            Ok(Ok(fresh)) => fresh,
+            Ok(Err(error)) if error.is_not_found() => {
+                let text = format!("It was deleted while the operation {id} ran.");
+                return Applied::gone().with_diagnostics([Diagnostic::error(self.what("finished", change.plan), text)]);
+            }
+            Ok(Err(_)) | Err(_) => object,
+        };
+        let applied = Applied::state(self.written(change, &object));
+        let lenient = creating && change.plan.at("rollout.on_create_failure").and_then(Value::as_str) == Some("warn");
+        let unfinished = |detail: String| {
+            let summary = format!("{} {} is not finished", self.kind.name.replace('_', " "), self.id(change.plan));
+            if lenient { Diagnostic::warning(summary, detail) } else { Diagnostic::error(summary, detail) }
+        };
+        match waited {
+            Waited::Over(operation) => match operation.phase {
+                Phase::Succeeded => applied,
+                Phase::Paused if is_planned_pause(&operation) => {
+                    applied.with_diagnostics([Diagnostic::warning("Release is paused", paused(&operation))])
+                }
+                Phase::Paused => applied.with_diagnostics([unfinished(paused(&operation))]),
+                _ => applied.with_diagnostics([unfinished(failed(&operation, creating, lenient))]),
+            },
+            Waited::Interrupted(operation) => applied.with_diagnostics([Diagnostic::warning(
+                "Waiting was interrupted",
+                format!("The operation {} goes on at the server; the state is saved as it is now.", operation.id),
+            )]),
+            Waited::Late(operation) => applied.with_diagnostics([unfinished(format!(
+                "The time in timeouts has passed. The operation {} goes on at the server ({}); the next apply waits \
+                 for it instead of starting another one.",
+                operation.id,
+                wait::progress(&operation, &revision)
+            ))]),
+            Waited::Lost(error) => applied.with_diagnostics([unfinished(format!(
+                "The operation {id} cannot be followed: {error}. It goes on at the server."
+            ))]),
+        }
+    }
+
+    /// Asks the server what the planned write would do.
+    async fn ask(
+        &self,
+        cx: &Context,
+        to: &Connection,
+        names: (&str, &str),
+        spec: &Json,
+        d: &mut Diagnostics,
+    ) -> Option<DryRun> {
+        match cx.run(to.client.dry_run(self.kind, names, spec)).await {
+            Ok(Ok(answer)) => {
+                for warning in &answer.warnings {
+                    d.warn(None, format!("The server about {}", self.kind.id(names.0, names.1)), warning.clone());
+                }
+                let told = |class: &str| answer.warnings.iter().any(|warning| warning.contains(class));
+                if let Some(isolation) = answer.isolation.as_ref().filter(|i| !i.available && !told(&i.class)) {
+                    d.warn(
+                        path!("isolation_class"),
+                        format!("Isolation class {} is not available", isolation.class),
+                        format!("{}. The application would stay Pending; nothing weaker is used.", isolation.reason),
+                    );
+                }
+                Some(answer)
+            }
+            // The namespace is made by the same apply.
+            Ok(Err(error)) if error.is_not_found() => None,
+            Ok(Err(error)) if matches!(error.problem().map(|p| p.status), Some(400 | 422)) => {
+                d.extend(report::refusal(self.kind, "The server would refuse this", &error));
+                None
+            }
+            Ok(Err(error @ Error::Version { .. })) => {
+                d.push(report::plain("Server and provider do not fit", &error));
+                None
+            }
+            Ok(Err(error)) => {
+                d.warn(None, "The plan was not checked by the server", format!("{error}."));
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The namespace that a null one stands for.
+    fn plan_namespace(&self, to: Option<&Connection>, plan: &mut Plan, d: &mut Diagnostics) {
+        let Some(planned) = plan.planned.as_mut() else { return };
+        if !self.kind.namespaced || !plan.config.as_ref().is_none_or(|config| config.attr("namespace").is_null()) {
+            return;
+        }
+        let prior = plan.prior.as_ref().map(|prior| prior.attr("namespace").clone()).filter(|prior| !prior.is_null());
+        let namespace = match (to, &prior) {
+            (Some(to), _) => match &to.namespace {
+                Some(namespace) => Value::from(namespace.as_str()),
+                None => {
+                    let text = "Set namespace here or in the provider block.";
+                    d.error(path!("namespace"), "Which namespace?", text);
+                    return;
+                }
+            },
+            (None, Some(prior)) => prior.clone(),
+            (None, None) => Value::UNKNOWN,
+        };
+        let moved = prior.is_some_and(|prior| prior != namespace);
+        planned.set("namespace", namespace);
+        if moved {
+            plan.replace_because_of(path!("namespace"));
+        }
+    }
+}
+
+/// Why a request has no answer.
+enum Failure {
+    Refused(Error),
+    Interrupted(Interrupted),
+}
+
+impl Failure {
+    fn diagnostics(self, kind: &Kind, summary: &str) -> Diagnostics {
+        match self {
+            Self::Refused(error) => report::refusal(kind, summary, &error),
+            Self::Interrupted(why) => Diagnostic::error(
+                summary,
+                format!("No answer of the server came before {why}; whether it did something is not known."),
+            )
+            .into(),
+        }
+    }
+
+    fn is_mismatch(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_mismatch())
+    }
+
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_not_found())
+    }
+}
+
+/// The answer; a short while longer when the call is interrupted, since a write may have been done.
+async fn within<T>(cx: &Context, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    let mut request = std::pin::pin!(request);
+    match cx.run(request.as_mut()).await {
+        Ok(answer) => answer.map_err(Failure::Refused),
+        Err(why) => match tokio::time::timeout(GRACE, request).await {
+            Ok(answer) => answer.map_err(Failure::Refused),
+            Err(_) => Err(Failure::Interrupted(why)),
+        },
+    }
+}
+
+/// The answer, after an operation that is in the way.
+async fn patient<T, F>(cx: &Context, request: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match within(cx, request()).await {
+            Err(Failure::Refused(error)) if error.code() == "OPERATION_RUNNING" => {
+                cx.progress(&format!("{error}; waiting"));
+                if cx.run(tokio::time::sleep(BUSY)).await.is_err() {
+                    return Err(Failure::Refused(error));
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The id of the operation that runs on an object.
+fn running(object: &Remote) -> Option<&str> {
+    let last = object.status().get("last_operation")?;
+    let phase = last.get("phase")?.as_str()?;
+    let id = last.get("id")?.as_str()?;
+    (matches!(phase, "Pending" | "Running") && !id.is_empty()).then_some(id)
+}
+
+/// A pause that somebody asked for is no failure.
+fn is_planned_pause(operation: &Operation) -> bool {
+    matches!(operation.reason.as_str(), "ManualStep" | "WaitingApproval" | "NoTraffic" | "UserPaused")
+}
+
+fn paused(operation: &Operation) -> String {
+    format!("The operation {} is paused: {}: {}.", operation.id, operation.reason, operation.message)
+}
+
+fn failed(operation: &Operation, creating: bool, lenient: bool) -> String {
+    let next = match operation.phase {
+        Phase::Superseded => "Another change took over; run terraform plan to see what is there now.",
+        _ if creating && !lenient => {
+            "It is stored, and Terraform will replace it at the next apply. With rollout.on_create_failure = \"warn\" \
+             it would be repaired in place."
+        }
+        _ => "What is stored is in the state, and the next plan shows an update that tries again.",
+    };
+    format!("{}\n\n{next}", wait::outcome(operation))
+}
+
+fn word(class: Class) -> String {
+    class.word().to_owned()
+}
+
+impl Resource<Connection> for KindResource {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn schema(&self) -> Schema {
+        let mut schema = Schema::new(0)
+            .describe(self.kind.about)
+            .attrs(self.spec.iter().cloned())
+            .attr(Attr::string("id").computed().keep_state().describe("Path of the names; what import takes."))
+            .attr(Attr::string("uid").computed().keep_state().describe("Survives nothing but the object itself."))
+            .attr(Attr::int64("generation").computed().describe("Number of changes of the spec."));
+        if self.has_class() {
+            schema = schema.attr(Attr::string("last_change_class").computed().describe(
+                "What the last change does to running instances: `none`, `metadata`, `scale`, `in_place_restart` or \
+                 `recreate`. Known in the plan, unless it depends on what only the server knows.",
+            ));
+        }
+        schema.attr(self.status.clone()).attr(Attr::timeouts(["create", "update", "delete"]))
+    }
+
+    async fn validate(&self, _: &Context, config: &Object, d: &mut Diagnostics) {
+        let mut spec = mapping::spec(self.kind, config, Some(config));
+        if self.kind.namespaced && spec["namespace"].is_null() {
+            spec["namespace"] = SOME_NAMESPACE.into();
+        }
+        d.extend(self.kind.validate(&spec).iter().map(|v| report::violation(self.kind, v)));
+    }
+
+    async fn modify_plan(&self, cx: &Context, to: Option<&Connection>, plan: &mut Plan, d: &mut Diagnostics) {
+        self.plan_namespace(to, plan, d);
+        let prior = plan.prior.clone();
+        let Some(planned) = plan.planned.as_mut().filter(|_| !d.has_errors()) else { return };
+        let named = ["namespace", "name"].iter().all(|name| planned.attr(name).is_wholly_known());
+        if prior.is_none() && named {
+            let id = self.id(planned);
+            planned.set("id", id);
+        }
+        let changed = prior.as_ref().is_none_or(|prior| !self.is_same(prior, planned));
+        let spec = mapping::spec(self.kind, planned, None);
+        let certain = !check::has_unknown(&spec);
+        let mut local = None;
+        if let (Some(prior), true) = (&prior, changed && certain) {
+            local = Some(change::between(self.kind, &mapping::spec(self.kind, prior, None), &spec));
+        }
+        if self.has_class() && changed {
+            let class = match (&prior, &local) {
+                (None, _) => Value::from(Class::None.word()),
+                // Computed here and from the two specs alone, so the plan at apply says the same.
+                (Some(_), Some(change)) if change.is_certain() => change.class.word().into(),
+                (Some(_), _) => Value::UNKNOWN,
+            };
+            planned.set("last_change_class", class);
+        }
+        if let (Some(prior), false) = (&prior, changed) {
+            let last = |what: &str| {
+                let path = format!("status.last_operation.{what}");
+                prior.at(&path).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            if matches!(last("phase").as_str(), "Failed" | "RolledBack" | "Aborted") {
+                planned.set("status", Value::UNKNOWN);
+                d.warn(
+                    None,
+                    format!("The last {} of {} has not succeeded", last("kind"), self.id(prior)),
+                    format!("{}: {}: {}. Applying tries again.", last("phase"), last("reason"), last("message")),
+                );
+            }
+            return;
+        }
+        let mut class = local.as_ref().map(|change| change.class);
+        let mut reasons = local.map(|change| change.reasons).unwrap_or_default();
+        let _ = plan.private.set("class", &class.map(word));
+        let Some(planned) = &plan.planned else { return };
+        if let (Some(to), true, true) = (to, certain && named, self.kind.dry_run) {
+            if let Some(answer) = self.ask(cx, to, self.names(planned), &spec, d).await {
+                if prior.is_some() {
+                    class = Some(answer.change_class);
+                    let _ = plan.private.set("seen", answer.change_class.word());
+                    reasons = answer.reasons;
+                }
+            }
+        }
+        if class == Some(Class::Recreate) {
+            let fields: Vec<&str> =
+                reasons.iter().filter(|r| r.class == Class::Recreate).map(|r| r.field.as_str()).collect();
+            d.warn(
+                None,
+                format!("Sandboxes of {} are replaced", self.id(planned)),
+                format!(
+                    "These changes cannot be made in place: {}. Instances are replaced one after the other \
+                         under update_strategy.",
+                    fields.join(", ")
+                ),
+            );
+        }
+    }
+
+    async fn create(&self, cx: &Context, to: &Connection, rq: CreateRequest) -> Applied {
+        let cx = cx.with_timeout(rq.timeout(self.timeout(0)));
+        let spec = mapping::spec(self.kind, &rq.plan, Some(&rq.config));
+        let change = Change { plan: &rq.plan, prior: None, spec, class: None };
+        let absent = Precondition::Absent { key: idempotency_key() };
+        match self.put(&cx, to, &change, &absent).await {
+            Ok(written) => self.follow(&cx, to, &change, written).await,
+            Err(Failure::Refused(error)) if error.code() == "ALREADY_EXISTS" => {
+                Applied::failed(report::already_exists(self.kind, &self.id(&rq.plan)))
+            }
+            Err(failure) => Applied::failed(failure.diagnostics(self.kind, &self.what("created", &rq.plan))),
+        }
+    }
+
+    async fn read(&self, cx: &Context, to: &Connection, rq: ReadRequest) -> Observed {
+        let (ns, name) = self.names(&rq.state);
+        let remote = match within(cx, to.client.get(self.kind, ns, name)).await {
+            Ok(remote) => remote,
+            Err(failure) if failure.is_not_found() => return Observed::gone(),
+            Err(failure) => return Observed::failed(failure.diagnostics(self.kind, &self.what("read", &rq.state))),
+        };
+        let mut state = rq.state.clone();
+        for attr in &self.spec {
+            let schema = self.kind.spec_schema().get("properties").and_then(|p| p.get(&attr.name));
+            let stored = rq.state.attr(&attr.name);
+            let value = reconcile(attr, schema.unwrap_or(&Json::Null), stored, remote.get(&attr.name));
+            state.set(attr.name.clone(), value);
+        }
+        // A server that leaves out what the path says.
+        state.set("name", name);
+        if self.kind.namespaced {
+            state.set("namespace", ns);
+        }
+        self.observe(&mut state, &remote);
+        if self.has_class() && state.attr("last_change_class").is_null() {
+            state.set("last_change_class", Class::None.word());
+        }
+        Observed::state(state)
+    }
+
+    async fn update(&self, cx: &Context, to: &Connection, rq: UpdateRequest) -> Applied {
+        let cx = cx.with_timeout(rq.timeout(self.timeout(1)));
+        // Without a new version the stored secret stays, and is not even sent.
+        let resend = rq.prior.attr("wo_version") != rq.plan.attr("wo_version");
+        let spec = mapping::spec(self.kind, &rq.plan, resend.then_some(&rq.config));
+        let class = |key: &str| rq.private.get::<Option<String>>(key).ok().flatten().flatten();
+        let mut change = Change { plan: &rq.plan, prior: Some(&rq.prior), spec, class: class("class") };
+        let summary = self.what("changed", &rq.plan);
+        let at = Precondition::Generation(rq.prior.attr("generation").as_i64().unwrap_or_default());
+        let written = match self.put(&cx, to, &change, &at).await {
+            Ok(written) => written,
+            Err(failure) if failure.is_mismatch() => match self.put_again(&cx, to, &change).await {
+                Ok(written) => written,
+                Err(diagnostics) => return Applied::failed(diagnostics),
+            },
+            Err(failure) if failure.is_not_found() => {
+                let text = "It was deleted since it was read. Run terraform plan again.";
+                return Applied::failed(Diagnostic::error(summary, text));
+            }
+            Err(failure) => return Applied::failed(failure.diagnostics(self.kind, &summary)),
+        };
+        change.class = class("seen").or(change.class);
+        self.follow(&cx, to, &change, written).await
+    }
+
+    async fn delete(&self, cx: &Context, to: &Connection, rq: DeleteRequest) -> Applied {
+        let cx = cx.with_timeout(rq.timeout(self.timeout(2)));
+        let names = self.names(&rq.state);
+        let summary = self.what("deleted", &rq.state);
+        let remove = |generation| {
+            let cx = &cx;
+            async move { patient(cx, || to.client.delete(self.kind, names, generation)).await }
+        };
+        let mut answer = remove(rq.state.attr("generation").as_i64()).await;
+        if answer.as_ref().is_err_and(Failure::is_mismatch) {
+            answer = match within(&cx, to.client.get(self.kind, names.0, names.1)).await {
+                Ok(remote) => {
+                    let (prior, theirs) = (mapping::spec(self.kind, &rq.state, None), remote.spec(self.kind));
+                    if !same_spec(self.kind, &prior, &theirs) {
+                        return Applied::failed(self.foreign_change(&summary, &prior, &theirs));
+                    }
+                    remove(Some(remote.generation())).await
+                }
+                Err(failure) => Err(failure),
+            };
+        }
+        let operation = match answer {
+            Ok(Delete::Gone) => return Applied::gone(),
+            Ok(Delete::Started(operation)) => operation,
+            Err(failure) if failure.is_not_found() => return Applied::gone(),
+            Err(failure) => return Applied::failed(failure.diagnostics(self.kind, &summary)),
+        };
+        let id = operation.id.clone();
+        let detail = match wait::operation(&cx, &to.client, operation, "").await {
+            Waited::Over(operation) if operation.phase == Phase::Succeeded => return Applied::gone(),
+            Waited::Over(operation) => wait::outcome(&operation),
+            Waited::Interrupted(_) => format!("Waiting was interrupted. The operation {id} goes on at the server."),
+            Waited::Late(_) => {
+                format!("The time in timeouts has passed. The operation {id} goes on at the server; apply again.")
+            }
+            // With the object its operations may go too.
+            Waited::Lost(error) => match to.client.get(self.kind, names.0, names.1).await {
+                Err(gone) if gone.is_not_found() => return Applied::gone(),
+                _ => format!("The operation {id} cannot be followed: {error}."),
+            },
+        };
+        Applied::failed(Diagnostic::error(summary, detail))
+    }
+
+    async fn import(&self, _: &Context, _: &Connection, rq: ImportRequest) -> Imported {
+        let (ns, name) = match rq.id.split_once('/') {
+            Some((ns, name)) if self.kind.namespaced => (ns, name),
+            None if !self.kind.namespaced => ("", rq.id.as_str()),
+            _ => ("", ""),
+        };
+        if !name::is_name(name) || (self.kind.namespaced && !name::is_name(ns)) {
+            let form = if self.kind.namespaced { "namespace/name" } else { "name" };
+            let text = format!("The id of a {} is {form}, this is {:?}.", self.kind.name, rq.id);
+            return Imported::failed(Diagnostic::error("Wrong id", text));
+        }
+        let mut state = rq.empty.with("name", name).with("id", self.kind.id(ns, name));
+        if self.kind.namespaced {
+            state.set("namespace", ns);
+        }
+        Imported::state(state)
+    }
+}

@@ -1,0 +1,106 @@
+//! The provider block.
+
+use crate::data_source::KindData;
+use crate::report;
+use crate::resource::KindResource;
+use sampan_client::{Client, Config, Token};
+use sampan_schema::{KINDS, name};
+use std::path::PathBuf;
+use tf_plugin::{Attr, Configured, Context, Diagnostics, Object, Provider, Registry, Schema, path};
+
+/// The provider.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sampan;
+
+/// What the provider block comes to.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Where requests go.
+    pub client: Client,
+    /// Namespace of resources that name none.
+    pub namespace: Option<String>,
+}
+
+/// The value of an argument, or of its variable when it is not set.
+fn given(config: &Object, argument: &str, variable: &str) -> Option<String> {
+    let written = config.attr(argument).as_str().map(str::to_owned);
+    written.or_else(|| std::env::var(variable).ok().filter(|value| !value.is_empty()))
+}
+
+impl Provider for Sampan {
+    type Client = Connection;
+
+    fn schema(&self) -> Schema {
+        Schema::new(0)
+            .describe("Applications, their routes and configuration on a Sampan server.")
+            .attr(
+                Attr::string("endpoint").optional().describe(
+                    "Address of the server: `https://…`, or `http://…` on loopback. Variable `SAMPAN_ENDPOINT`.",
+                ),
+            )
+            .attr(
+                Attr::string("token")
+                    .optional()
+                    .sensitive()
+                    .describe("Token of the API. May be ephemeral. Variable `SAMPAN_TOKEN`."),
+            )
+            .attr(
+                Attr::string("token_file").optional().describe(
+                    "File with the token, read again when the server refuses it. Variable `SAMPAN_TOKEN_FILE`.",
+                ),
+            )
+            .attr(
+                Attr::string("namespace")
+                    .optional()
+                    .describe("Namespace of resources and data sources that name none. Variable `SAMPAN_NAMESPACE`."),
+            )
+    }
+
+    fn register(&self, registry: &mut Registry<Connection>) {
+        for kind in KINDS {
+            registry.resource(KindResource::new(kind)).data_source(KindData::new(kind));
+        }
+    }
+
+    async fn validate(&self, _: &Context, config: &Object, d: &mut Diagnostics) {
+        if config.attr("token").as_str().is_some() && config.attr("token_file").as_str().is_some() {
+            d.error(path!("token_file"), "Two tokens", "Write token or token_file, not both.");
+        }
+        if let Some(namespace) = config.attr("namespace").as_str().filter(|namespace| !name::is_name(namespace)) {
+            d.error(path!("namespace"), "Invalid namespace", format!("{namespace:?} is no name of a namespace."));
+        }
+    }
+
+    async fn configure(&self, _: &Context, config: Object, d: &mut Diagnostics) -> Configured<Connection> {
+        if let Some(offline) = Configured::offline_if_unknown(&config) {
+            return offline;
+        }
+        let Some(endpoint) = given(&config, "endpoint", "SAMPAN_ENDPOINT") else {
+            let text = "Set endpoint in the provider block, or the variable SAMPAN_ENDPOINT.";
+            d.error(path!("endpoint"), "Where is the server?", text);
+            return Configured::Failed;
+        };
+        // What is written wins over any variable.
+        let token = match (config.attr("token").as_str(), config.attr("token_file").as_str()) {
+            (Some(text), _) => Token::Text(text.to_owned()),
+            (None, Some(file)) => Token::File(PathBuf::from(file)),
+            (None, None) => match given(&config, "token", "SAMPAN_TOKEN") {
+                Some(text) => Token::Text(text),
+                None => {
+                    given(&config, "token_file", "SAMPAN_TOKEN_FILE").map_or(Token::None, |f| Token::File(f.into()))
+                }
+            },
+        };
+        let mut settings = Config::new(endpoint, token);
+        settings.user_agent = concat!("terraform-provider-sampan/", env!("CARGO_PKG_VERSION")).to_owned();
+        match Client::new(settings) {
+            Ok(client) => {
+                Configured::Ready(Connection { client, namespace: given(&config, "namespace", "SAMPAN_NAMESPACE") })
+            }
+            Err(error) => {
+                d.push(report::plain("Provider cannot be configured", &error).at(path!("endpoint")));
+                Configured::Failed
+            }
+        }
+    }
+}

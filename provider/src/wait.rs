@@ -1,0 +1,95 @@
+//! Following an operation.
+
+use sampan_client::{Client, Error};
+use sampan_schema::operation::{Operation, Phase};
+use std::time::{Duration, Instant};
+use tf_plugin::{Context, Interrupted};
+
+/// Longest wait of one request.
+const POLL: Duration = Duration::from_secs(30);
+/// Pause when the server cannot be reached, or answers at once although nothing has changed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How the waiting ended.
+#[derive(Debug)]
+pub(crate) enum Waited {
+    /// The operation is over, or paused.
+    Over(Operation),
+    /// Terraform asked to stop.
+    Interrupted(Operation),
+    /// The time was too short.
+    Late(Operation),
+    /// The operation cannot be read.
+    Lost(Error),
+}
+
+/// Waits until the operation is over, tells a reader of the log how far it is, and never ends it.
+pub(crate) async fn operation(cx: &Context, client: &Client, mut now: Operation, revision: &str) -> Waited {
+    let mut told = String::new();
+    loop {
+        if now.phase.is_terminal() || now.phase == Phase::Paused {
+            return Waited::Over(now);
+        }
+        let text = progress(&now, revision);
+        if text != told {
+            cx.progress(&text);
+            told = text;
+        }
+        let asked = Instant::now();
+        let wait = cx.remaining().map_or(POLL, |left| left.min(POLL));
+        match cx.run(client.operation(&now.id, wait)).await {
+            Err(Interrupted::Cancelled) => return Waited::Interrupted(now),
+            Err(Interrupted::DeadlinePassed) => return Waited::Late(now),
+            Ok(Ok(next)) => {
+                let still = next == now;
+                now = next;
+                if !still || asked.elapsed() > PAUSE {
+                    continue;
+                }
+            }
+            // A server that restarts; the operation goes on.
+            Ok(Err(error @ Error::Connection { .. })) => tracing::warn!("{error}; trying again"),
+            Ok(Err(error)) => return Waited::Lost(error),
+        }
+        match cx.run(tokio::time::sleep(PAUSE)).await {
+            Ok(()) => {}
+            Err(Interrupted::Cancelled) => return Waited::Interrupted(now),
+            Err(Interrupted::DeadlinePassed) => return Waited::Late(now),
+        }
+    }
+}
+
+/// `3/10 on revision 7f3a, 1 failing: cart-2: CrashLoop: exit code 1`.
+pub(crate) fn progress(operation: &Operation, revision: &str) -> String {
+    let p = &operation.progress;
+    let mut text = format!("{}/{}", p.updated.min(p.ready), p.total);
+    if !revision.is_empty() {
+        text = format!("{text} on revision {revision}");
+    }
+    if let Some(first) = p.failing.first() {
+        text = format!("{text}, {} failing: {first}", p.failing.len());
+    }
+    let id = &operation.id;
+    match (operation.kind.as_str(), operation.phase) {
+        (kind, Phase::Pending) => format!("{kind}: waiting to begin (operation {id})"),
+        (kind, _) => format!("{kind}: {text} (operation {id})"),
+    }
+}
+
+/// What became of an operation, for the detail of a diagnostic.
+pub(crate) fn outcome(operation: &Operation) -> String {
+    let Operation { id, kind, phase, reason, message, progress, .. } = operation;
+    let mut text = format!("The operation {id} ({kind}) ended as {}", phase.word());
+    if !reason.is_empty() {
+        text = format!("{text}: {reason}");
+    }
+    if !message.is_empty() {
+        text = format!("{text}: {message}");
+    }
+    text.push('.');
+    if !progress.failing.is_empty() {
+        let shown: Vec<&str> = progress.failing.iter().take(5).map(String::as_str).collect();
+        text = format!("{text}\n\n{} of {} are ready. Failing:\n{}", progress.ready, progress.total, shown.join("\n"));
+    }
+    text
+}

@@ -1,0 +1,445 @@
+//! The provider between a client that plays Terraform core and a server that is made up.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Fake, problem};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+use terraform_provider_sampan::Sampan;
+use tf_plugin::fake_core::{FakeCore, State};
+use tf_plugin::{Attr, Diagnostics, Kind, Nesting, Object, Value, path};
+
+const CART: &str = "/v1/namespaces/shop/applications/cart";
+
+async fn core() -> (FakeCore, Fake) {
+    let (fake, endpoint) = Fake::start().await;
+    let core = FakeCore::in_process(Sampan).await.unwrap();
+    let config = Object::new().with("endpoint", endpoint).with("token", "t0ken").with("namespace", "shop");
+    let d = core.configure(config).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    (core, fake)
+}
+
+fn cart() -> Object {
+    Object::new()
+        .with("name", "cart")
+        .with("replicas", 2)
+        .with("resources", Object::new().with("cpu", "0.5").with("memory", "1024Mi"))
+        .with("container", Object::new().with("image", "registry.example/shop/cart:1").with("command", Value::list([])))
+        .with("network", Object::new().with("ports", Value::map([("http", Value::from(port()))])))
+}
+
+fn port() -> Object {
+    Object::new().with("container_port", 8080)
+}
+
+async fn created(core: &FakeCore, type_name: &str, config: Object) -> State {
+    let (state, d) = core.change(type_name, None, Some(config)).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    state.unwrap()
+}
+
+async fn plans_empty(core: &FakeCore, type_name: &str, state: &State, config: Object) {
+    let (read, d) = core.read(type_name, state).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let read = read.unwrap();
+    assert_eq!(read.object, state.object, "a refresh changes nothing");
+    let plan = core.plan(type_name, Some(&read), Some(config)).await.unwrap();
+    assert!(plan.diagnostics.is_empty(), "{}", plan.diagnostics);
+    assert_eq!(plan.planned.as_ref(), Some(&read.object), "a second plan changes nothing");
+    assert!(plan.requires_replace.is_empty());
+}
+
+fn says(d: &Diagnostics, word: &str) -> bool {
+    d.to_string().contains(word)
+}
+
+#[tokio::test]
+async fn the_schema_of_the_provider_is_what_was_reviewed() {
+    fn flags(a: &Attr) -> String {
+        let all = [
+            (a.required, "required"),
+            (a.optional, "optional"),
+            (a.computed, "computed"),
+            (a.sensitive, "sensitive"),
+            (a.write_only, "write-only"),
+        ];
+        all.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
+    }
+    fn write(out: &mut String, attrs: &[Attr], depth: usize) {
+        for a in attrs {
+            let pad = "  ".repeat(depth);
+            let ty = match &a.kind {
+                Kind::Nested(nesting, _) => format!("nested {}", format!("{nesting:?}").to_lowercase()),
+                _ => a.wire_type().to_string(),
+            };
+            let _ = writeln!(out, "{pad}{}: {ty}, {}. {}", a.name, flags(a), a.description);
+            if let Kind::Nested(Nesting::Single | Nesting::List | Nesting::Set | Nesting::Map, attrs) = &a.kind {
+                write(out, attrs, depth + 1);
+            }
+        }
+    }
+    let core = FakeCore::in_process(Sampan).await.unwrap();
+    let mut out = String::from("provider\n");
+    write(&mut out, &core.provider_schema().body.attrs, 1);
+    for kind in sampan_schema::KINDS {
+        let name = format!("sampan_{}", kind.name);
+        for (what, schema) in
+            [("resource", core.resource_schema(&name).unwrap()), ("data", core.data_source_schema(&name).unwrap())]
+        {
+            let _ = writeln!(out, "{what} {name}, version {}. {}", schema.version, schema.body.description);
+            write(&mut out, &schema.body.attrs, 1);
+        }
+    }
+    insta::assert_snapshot!(out);
+}
+
+#[tokio::test]
+async fn an_application_lives_through_everything() {
+    let (core, fake) = core().await;
+    let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
+    assert!(plan.diagnostics.is_empty(), "{}", plan.diagnostics);
+    let planned = plan.planned.as_ref().unwrap();
+    assert_eq!(planned.attr("namespace").as_str(), Some("shop"));
+    assert_eq!(planned.attr("id").as_str(), Some("shop/cart"));
+    assert_eq!(planned.attr("last_change_class").as_str(), Some("none"));
+    assert!(planned.attr("status").is_unknown());
+    let (state, d) = core.apply(&plan).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let state = state.unwrap();
+    assert_eq!(state.object.at("status.phase").and_then(Value::as_str), Some("Running"));
+    assert_eq!(state.object.at("status.last_operation.phase").and_then(Value::as_str), Some("Succeeded"));
+    assert!(state.object.at("status.ready_replicas").is_none(), "fast values are for data sources");
+    assert_eq!(fake.last("PUT")["container"]["command"], json!([]));
+    plans_empty(&core, "sampan_application", &state, cart()).await;
+
+    // Another spelling is no change.
+    let other = cart().with("resources", Object::new().with("cpu", "500m").with("memory", "1Gi"));
+    let plan = core.plan("sampan_application", Some(&state), Some(other)).await.unwrap();
+    assert_eq!(plan.planned.as_ref(), Some(&state.object));
+
+    for (config, class) in [
+        (cart().with("replicas", 5), "scale"),
+        (cart().with("labels", Value::map([("a", "b".into())])), "metadata"),
+        (cart().with("container", Object::new().with("image", "registry.example/shop/cart:1")), "in_place_restart"),
+        (cart().with("isolation_class", "kata"), "recreate"),
+    ] {
+        fake.world().dry_run = json!({ "change_class": class, "reasons": [{ "field": "x.y", "class": class }] });
+        let plan = core.plan("sampan_application", Some(&state), Some(config.clone())).await.unwrap();
+        let planned = plan.planned.as_ref().unwrap();
+        assert_eq!(planned.attr("last_change_class").as_str(), Some(class));
+        assert!(planned.attr("generation").is_unknown() && planned.attr("uid").is_wholly_known());
+        assert_eq!(says(&plan.diagnostics, "x.y"), class == "recreate", "{}", plan.diagnostics);
+        let (after, d) = core.apply(&plan).await.unwrap();
+        assert!(d.is_empty(), "{class}: {d}");
+        plans_empty(&core, "sampan_application", &after.unwrap(), config).await;
+        // Back, for the next one.
+        fake.world().dry_run = json!({});
+        let now = fake.world().objects[CART]["generation"].as_i64().unwrap();
+        let mut back = state.clone();
+        back.object.set("generation", now);
+        let mut object = fake.world().objects[CART].clone();
+        for (name, value) in fake.world().asked.iter().find(|a| a.0 == "PUT").unwrap().2.as_object().unwrap() {
+            object[name] = value.clone();
+        }
+        fake.world().objects.insert(CART.to_owned(), sampan_schema::normalise::strip_nulls(&object));
+        fake.world().objects.get_mut(CART).unwrap()["generation"] = 1.into();
+    }
+
+    let (imported, d) = core.import("sampan_application", "shop/cart").await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let imported = imported.unwrap();
+    let plan = core.plan("sampan_application", Some(&imported), Some(cart())).await.unwrap();
+    let different = imported.object.diff(plan.planned.as_ref().unwrap());
+    assert!(different.is_empty(), "{different:?}");
+
+    let (data, d) = core.data("sampan_application", Object::new().with("name", "cart")).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(data.unwrap().at("status.ready_replicas").and_then(Value::as_i64), Some(2));
+
+    let (gone, d) = core.change("sampan_application", Some(&state), None).await.unwrap();
+    assert!(gone.is_none() && d.is_empty(), "{d}");
+    assert!(fake.world().objects.is_empty());
+    let (gone, _) = core.read("sampan_application", &state).await.unwrap();
+    assert!(gone.is_none());
+}
+
+#[tokio::test]
+async fn every_other_kind_is_created_planned_empty_imported_and_deleted() {
+    let (core, fake) = core().await;
+    let rule = Object::new()
+        .with("name", "all")
+        .with("backends", Value::list([Object::new().with("application", "cart").with("port", "http").into()]));
+    for (type_name, id, config) in [
+        ("sampan_namespace", "shop", Object::new().with("name", "shop")),
+        (
+            "sampan_config_map",
+            "shop/conf",
+            Object::new().with("name", "conf").with("data", Value::map([("a", "b".into())])),
+        ),
+        (
+            "sampan_route",
+            "shop/web",
+            Object::new()
+                .with("name", "web")
+                .with("hostnames", Value::set(["b.example".into(), "a.example".into()]))
+                .with("rules", Value::list([rule.into()])),
+        ),
+    ] {
+        let state = created(&core, type_name, config.clone()).await;
+        assert_eq!(state.object.attr("id").as_str(), Some(id));
+        plans_empty(&core, type_name, &state, config.clone()).await;
+        let (imported, d) = core.import(type_name, id).await.unwrap();
+        assert!(d.is_empty(), "{d}");
+        assert_eq!(imported.unwrap().object, state.object);
+        let (changed, d) = core.change(type_name, Some(&state), Some(config.with("description", "new"))).await.unwrap();
+        assert!(d.is_empty(), "{d}");
+        let (gone, d) = core.change(type_name, Some(&changed.unwrap()), None).await.unwrap();
+        assert!(gone.is_none() && d.is_empty(), "{d}");
+    }
+    assert!(fake.world().objects.is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_on_create_and_with_a_new_version_only() {
+    let (core, fake) = core().await;
+    let secret = |version: i64, value: &str| {
+        let data = Value::map([("A", value.into())]);
+        Object::new().with("name", "s").with("data_wo", data).with("wo_version", version)
+    };
+    let state = created(&core, "sampan_secret", secret(1, "hunter22")).await;
+    assert_eq!(fake.last("PUT")["data_wo"], json!({ "A": "hunter22" }));
+    assert!(state.object.attr("data_wo").is_null());
+    plans_empty(&core, "sampan_secret", &state, secret(1, "another1")).await;
+    let labelled = secret(1, "another1").with("labels", Value::map([("a", "b".into())]));
+    let (state, d) = core.change("sampan_secret", Some(&state), Some(labelled)).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert!(fake.last("PUT").get("data_wo").is_none());
+    let (_, d) = core.change("sampan_secret", state.as_ref(), Some(secret(2, "another1"))).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(fake.last("PUT")["data_wo"], json!({ "A": "another1" }));
+}
+
+#[tokio::test]
+async fn a_failed_release_is_an_error_is_saved_and_is_tried_again() {
+    let (core, fake) = core().await;
+    let state = created(&core, "sampan_application", cart()).await;
+    fake.world().ends = Some(("Failed", "ProgressDeadlineExceeded", "cart-1: CrashLoop"));
+    let (state, d) = core.change("sampan_application", Some(&state), Some(cart().with("replicas", 3))).await.unwrap();
+    let state = state.unwrap();
+    assert!(d.has_errors() && says(&d, "ProgressDeadlineExceeded") && says(&d, "CrashLoop"), "{d}");
+    assert_eq!(state.object.attr("replicas").as_i64(), Some(3), "what is stored is in the state");
+    assert_eq!(state.object.attr("generation").as_i64(), Some(2));
+
+    let plan = core.plan("sampan_application", Some(&state), Some(cart().with("replicas", 3))).await.unwrap();
+    assert!(plan.planned.as_ref().unwrap().attr("status").is_unknown(), "the next plan is an update");
+    assert!(!plan.diagnostics.has_errors() && says(&plan.diagnostics, "has not succeeded"), "{}", plan.diagnostics);
+    fake.world().ends = Some(("Succeeded", "", ""));
+    let (state, d) = core.apply(&plan).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    plans_empty(&core, "sampan_application", &state.unwrap(), cart().with("replicas", 3)).await;
+}
+
+#[tokio::test]
+async fn a_failed_first_release_is_an_error_or_a_warning_as_it_is_wished() {
+    let (core, fake) = core().await;
+    fake.world().ends = Some(("RolledBack", "ImageNotFound", "no such image"));
+    let (state, d) = core.change("sampan_application", None, Some(cart())).await.unwrap();
+    assert!(state.is_some() && d.has_errors(), "{d}");
+    fake.world().objects.clear();
+    let config = cart().with("rollout", Object::new().with("on_create_failure", "warn"));
+    let (state, d) = core.change("sampan_application", None, Some(config)).await.unwrap();
+    assert!(state.is_some() && !d.has_errors() && says(&d, "ImageNotFound"), "{d}");
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_waiting_with_a_warning_and_the_state() {
+    let (core, fake) = core().await;
+    fake.world().ends = None;
+    let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
+    let stop = async {
+        let end = Instant::now() + Duration::from_secs(20);
+        while fake.world().asked.iter().all(|a| !a.1.starts_with("/v1/operations/")) {
+            assert!(Instant::now() < end, "the operation is followed");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        core.stop().await.unwrap();
+    };
+    let (applied, ()) = tokio::join!(core.apply(&plan), stop);
+    let (state, d) = applied.unwrap();
+    assert!(!d.has_errors() && says(&d, "interrupted") && says(&d, "op1"), "{d}");
+    assert_eq!(state.unwrap().object.attr("id").as_str(), Some("shop/cart"));
+}
+
+#[tokio::test]
+async fn a_timeout_is_an_error_that_names_the_operation() {
+    let (core, fake) = core().await;
+    let state = created(&core, "sampan_application", cart()).await;
+    fake.world().ends = None;
+    let config = cart().with("replicas", 3).with("timeouts", Object::new().with("update", "300ms"));
+    let (state, d) = core.change("sampan_application", Some(&state), Some(config.clone())).await.unwrap();
+    assert!(d.has_errors() && says(&d, "op2") && says(&d, "next apply waits"), "{d}");
+    // The next apply follows it and starts nothing.
+    fake.world().ends = Some(("Succeeded", "", ""));
+    let (_, d) =
+        core.change("sampan_application", state.as_ref(), Some(config.with("description", "x"))).await.unwrap();
+    assert!(!d.has_errors(), "{d}");
+}
+
+#[tokio::test]
+async fn wait_for_started_does_not_wait() {
+    let (core, fake) = core().await;
+    fake.world().ends = None;
+    let config = cart().with("rollout", Object::new().with("wait_for", "started"));
+    let state = created(&core, "sampan_application", config).await;
+    assert_eq!(state.object.at("status.last_operation.phase").and_then(Value::as_str), Some("Running"));
+}
+
+#[tokio::test]
+async fn what_exists_is_not_adopted_and_the_error_says_how_to_import_it() {
+    let (core, _fake) = core().await;
+    created(&core, "sampan_application", cart()).await;
+    let (state, d) = core.change("sampan_application", None, Some(cart())).await.unwrap();
+    assert!(state.is_none());
+    assert!(says(&d, "import {\n  to = sampan_application.cart\n  id = \"shop/cart\"\n}"), "{d}");
+}
+
+#[tokio::test]
+async fn a_change_by_somebody_else_is_never_overwritten() {
+    let (core, fake) = core().await;
+    let state = created(&core, "sampan_application", cart()).await;
+    // Only the generation moved: the write is made again with the new one.
+    fake.world().objects.get_mut(CART).unwrap()["generation"] = 7.into();
+    let (state, d) = core.change("sampan_application", Some(&state), Some(cart().with("replicas", 3))).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let state = state.unwrap();
+    assert_eq!(state.object.attr("generation").as_i64(), Some(8));
+    fake.world().objects.get_mut(CART).unwrap()["generation"] = 9.into();
+    fake.world().objects.get_mut(CART).unwrap()["replicas"] = 99.into();
+    let (after, d) = core.change("sampan_application", Some(&state), Some(cart().with("replicas", 4))).await.unwrap();
+    assert!(d.has_errors() && says(&d, "replicas"), "{d}");
+    assert_eq!(after.unwrap(), state);
+    let (after, d) = core.change("sampan_application", Some(&state), None).await.unwrap();
+    assert!(after.is_some() && d.has_errors() && says(&d, "replicas"), "{d}");
+    assert_eq!(fake.world().objects[CART]["replicas"], 99);
+}
+
+#[tokio::test]
+async fn drift_is_shown_and_defaults_and_empty_collections_are_not() {
+    let (core, fake) = core().await;
+    let config = cart().with("labels", Value::map::<String>([]));
+    let state = created(&core, "sampan_application", config).await;
+    fake.world().objects.get_mut(CART).unwrap().as_object_mut().unwrap().remove("labels");
+    fake.world().objects.get_mut(CART).unwrap()["update_strategy"] = json!({ "max_surge": "0" });
+    fake.world().objects.get_mut(CART).unwrap()["replicas"] = 9.into();
+    fake.world().objects.get_mut(CART).unwrap()["unheard_of"] = json!({ "newer": true });
+    let (read, d) = core.read("sampan_application", &state).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(state.object.diff(&read.unwrap().object), [path!("replicas")]);
+}
+
+#[tokio::test]
+async fn findings_are_at_their_attributes_before_and_after_the_server() {
+    let (core, fake) = core().await;
+    let d = core.validate("sampan_application", cart().with("name", "Not A Name")).await.unwrap();
+    assert!(d.iter().any(|d| d.path == Some(path!("name")) && d.is_error()), "{d}");
+    let probes = Object::new().with("readiness", Object::new().with("period_seconds", 1));
+    let container = Object::new().with("image", "r/x:1").with("probes", probes);
+    let d = core.validate("sampan_application", cart().with("container", container)).await.unwrap();
+    assert!(
+        d.iter().any(|d| d.path == Some(path!("container")) && d.detail.contains("container.probes.readiness")),
+        "{d}"
+    );
+    let d = core.validate("sampan_application", cart().with("replicas", Value::UNKNOWN)).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+
+    let errors = json!([{ "field_path": "isolation_class", "message": "is not allowed", "rule": "SMP040" }]);
+    let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
+    fake.world().refuse = vec![(422, problem(422, "ISOLATION_NOT_ALLOWED", errors))];
+    let (state, d) = core.apply(&plan).await.unwrap();
+    assert!(state.is_none());
+    assert!(d.iter().any(|d| d.path == Some(path!("isolation_class")) && says(&d.clone().into(), "SMP040")), "{d}");
+}
+
+#[tokio::test]
+async fn only_the_api_makes_an_object_disappear() {
+    let (core, fake) = core().await;
+    let state = created(&core, "sampan_application", cart()).await;
+    fake.world().refuse = vec![(404, serde_json::Value::Null)];
+    let (read, d) = core.read("sampan_application", &state).await.unwrap();
+    assert!(read.is_some() && d.has_errors(), "{d}");
+}
+
+#[tokio::test]
+async fn another_api_version_is_an_error_that_names_both() {
+    let (core, fake) = core().await;
+    fake.world().api_version = "v9";
+    let (_, d) = core.data("sampan_namespace", Object::new().with("name", "shop")).await.unwrap();
+    assert!(says(&d, "v9") && says(&d, "v1"), "{d}");
+}
+
+#[tokio::test]
+async fn warnings_of_the_dry_run_are_in_the_plan_and_a_server_that_is_away_is_one() {
+    let (core, fake) = core().await;
+    fake.world().dry_run = json!({ "change_class": "none", "warnings": ["the image cannot be resolved"],
+        "isolation": { "class": "kata", "available": false, "reason": "no handler" } });
+    let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
+    assert!(!plan.diagnostics.has_errors());
+    assert!(says(&plan.diagnostics, "cannot be resolved") && says(&plan.diagnostics, "no handler"));
+    fake.world().refuse = vec![(500, problem(500, "INTERNAL", json!([])))];
+    let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
+    assert!(!plan.diagnostics.has_errors() && says(&plan.diagnostics, "not checked"), "{}", plan.diagnostics);
+}
+
+#[tokio::test]
+async fn the_namespace_of_the_provider_counts_where_none_is_written_and_moving_replaces() {
+    let (core, fake) = core().await;
+    let config = || Object::new().with("name", "conf");
+    let state = created(&core, "sampan_config_map", config()).await;
+    let other = core.plan("sampan_config_map", Some(&state), Some(config().with("namespace", "other"))).await.unwrap();
+    assert_eq!(other.requires_replace, [path!("namespace")]);
+    // The provider's namespace changes.
+    let endpoint = fake_endpoint(&fake).await;
+    let moved = FakeCore::in_process(Sampan).await.unwrap();
+    let settings = Object::new().with("endpoint", endpoint).with("token", "t").with("namespace", "other");
+    assert!(moved.configure(settings).await.unwrap().is_empty());
+    let plan = moved.plan("sampan_config_map", Some(&state), Some(config())).await.unwrap();
+    assert_eq!(plan.requires_replace, [path!("namespace")]);
+    assert_eq!(plan.planned.unwrap().attr("namespace").as_str(), Some("other"));
+}
+
+async fn fake_endpoint(_: &Fake) -> String {
+    Fake::start().await.1
+}
+
+#[tokio::test]
+async fn wrong_ids_are_refused_with_the_right_form() {
+    let (core, _) = core().await;
+    for id in ["cart", "a/b/c", "/cart", "shop/", "shop/Cart", ""] {
+        let (state, d) = core.import("sampan_application", id).await.unwrap();
+        assert!(state.is_none() && says(&d, "namespace/name"), "{id}: {d}");
+    }
+    let (state, d) = core.import("sampan_namespace", "a/b").await.unwrap();
+    assert!(state.is_none() && d.has_errors(), "{d}");
+    let (state, d) = core.import("sampan_namespace", "nowhere").await.unwrap();
+    assert!(state.is_none() && d.is_empty(), "Terraform says that it does not exist: {d}");
+}
+
+#[tokio::test]
+async fn unknown_settings_still_plan_and_wrong_ones_are_refused() {
+    let core = FakeCore::in_process(Sampan).await.unwrap();
+    let d = core.configure(Object::new().with("endpoint", Value::UNKNOWN)).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
+    assert!(plan.diagnostics.is_empty(), "{}", plan.diagnostics);
+    assert!(plan.planned.unwrap().attr("namespace").is_unknown());
+    for (endpoint, word) in [("http://example.com", "https"), ("nonsense", "URL")] {
+        let d = core.configure(Object::new().with("endpoint", endpoint)).await.unwrap();
+        assert!(d.has_errors() && says(&d, word), "{d}");
+    }
+    let both = Object::new().with("endpoint", "https://x.example").with("token", "a").with("token_file", "b");
+    assert!(core.configure(both).await.unwrap().has_errors());
+}
