@@ -134,7 +134,9 @@ impl FakeCore {
             Service::new(provider, "registry.terraform.io/test/in-process", lifecycle.clone(), Secrets::default());
         let connection = Connection::new(Box::new(server), &lifecycle);
         let router = router(service, &lifecycle);
-        let incoming = tokio_stream::iter([Ok::<_, io::Error>(connection)]);
+        let one = tokio_stream::iter([Ok::<_, io::Error>(connection)]);
+        // The end of the stream would be the end of the server.
+        let incoming = tokio_stream::StreamExt::chain(one, tokio_stream::pending());
         tokio::spawn(router.serve_with_incoming_shutdown(incoming, async move {
             lifecycle.ended().await;
         }));
@@ -235,6 +237,14 @@ impl FakeCore {
     /// There is no such resource.
     pub fn resource_schema(&self, type_name: &str) -> Result<&Schema, FakeError> {
         self.resources.get(type_name).ok_or_else(|| Diagnostic::error("no such resource", type_name).into())
+    }
+
+    /// The schema of a data source, as it came over the wire.
+    ///
+    /// # Errors
+    /// There is no such data source.
+    pub fn data_source_schema(&self, type_name: &str) -> Result<&Schema, FakeError> {
+        self.data_sources.get(type_name).ok_or_else(|| Diagnostic::error("no such data source", type_name).into())
     }
 
     /// Configures the provider; attributes that are not given are null.
@@ -422,8 +432,7 @@ impl FakeCore {
     /// # Errors
     /// The call failed; the provider's own errors are in the result.
     pub async fn data(&self, type_name: &str, config: Object) -> Result<(Option<Object>, Diagnostics), FakeError> {
-        let none = || FakeError::from(Diagnostic::error("no such data source", type_name));
-        let schema = self.data_sources.get(type_name).ok_or_else(none)?;
+        let schema = self.data_source_schema(type_name)?;
         let config = Some(wire::value(Some(&filled(schema, config)), &schema.object_type())?);
         let checked =
             pb::validate_data_resource_config::Request { type_name: type_name.to_owned(), config: config.clone() };
