@@ -13,8 +13,8 @@ use crate::process::Process;
 use crate::terraform::Terraform;
 
 /// Long enough for a slow machine with several tests at once.
-const START: Duration = Duration::from_secs(120);
-const STOP: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(2);
+const STOP: Duration = Duration::from_mins(1);
 
 /// Folder of `sampan` and `terraform-provider-sampan`: `SAMPAN_BIN_DIR`, or the folder of this test's profile, into
 /// which they are built first, so that a test never runs yesterday's binary.

@@ -1,0 +1,4 @@
+data "sampan_config_map" "cart" {
+  namespace = "shop"
+  name      = "cart"
+}

@@ -1,0 +1,3 @@
+data "sampan_namespace" "shop" {
+  name = "shop"
+}

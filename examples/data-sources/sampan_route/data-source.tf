@@ -1,0 +1,8 @@
+data "sampan_route" "shop" {
+  namespace = "shop"
+  name      = "shop"
+}
+
+output "urls" {
+  value = data.sampan_route.shop.status.urls
+}

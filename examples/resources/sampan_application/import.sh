@@ -1,0 +1,1 @@
+terraform import sampan_application.cart shop/cart

@@ -1,0 +1,1 @@
+terraform import sampan_config_map.cart shop/cart

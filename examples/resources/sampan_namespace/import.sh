@@ -1,0 +1,1 @@
+terraform import sampan_namespace.shop shop

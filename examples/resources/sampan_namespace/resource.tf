@@ -1,0 +1,7 @@
+resource "sampan_namespace" "shop" {
+  name        = "shop"
+  description = "The web shop."
+  labels = {
+    team = "checkout"
+  }
+}

@@ -1,0 +1,1 @@
+terraform import sampan_route.shop shop/shop

@@ -1,0 +1,343 @@
+//! Pages of the Terraform Registry, in its own form: front matter, example, schema with anchors, import.
+
+use sampan_schema::Kind;
+use serde_json::{Map, Value, json};
+
+/// Arguments of the provider block: name, JSON type, text. The test `docs` compares them with the provider itself.
+const PROVIDER: &[(&str, &str, &str)] = &[
+    (
+        "endpoint",
+        "string",
+        "URL of the server. Plain http is allowed on loopback only. Required here or as `SAMPAN_ENDPOINT`.",
+    ),
+    ("token", "string", "Token; may be ephemeral. Environment: `SAMPAN_TOKEN`."),
+    (
+        "token_file",
+        "string",
+        "File with the token, read again when the server refuses it. Environment: `SAMPAN_TOKEN_FILE`.",
+    ),
+    ("namespace", "string", "Namespace of resources that name none. Environment: `SAMPAN_NAMESPACE`."),
+];
+
+const WRITE_ONLY: &str =
+    "[Write-only](https://developer.hashicorp.com/terraform/language/resources/ephemeral#write-only-arguments)";
+
+/// Where a schema is shown: this decides about groups and about what is said of each attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    Resource,
+    /// Nothing is set, all is shown.
+    Reading,
+}
+
+fn front(title: &str, description: &str) -> String {
+    format!("---\npage_title: \"{title}\"\nsubcategory: \"\"\ndescription: |-\n  {description}\n---\n\n")
+}
+
+/// `docs/index.md`.
+pub fn index(example: &str) -> String {
+    let about = "Sampan runs container images as isolated, scalable, in-place updatable applications.";
+    let mut out = front("Provider: Sampan", about);
+    out += "# Sampan Provider\n\n";
+    out += about;
+    out += "\n\nA server for a first try is one command: `sampan dev`. It prints its address and where its token is.\n";
+    out += "Terraform 1.11 or newer is needed, because secrets go in as write-only arguments.\n\n";
+    out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n### Optional\n\n");
+    for (name, kind, text) in PROVIDER {
+        let sensitive = if *name == "token" { ", Sensitive" } else { "" };
+        out += &format!("- `{name}` ({}{sensitive}) {text}\n", type_name(&json!({ "type": kind })));
+    }
+    out
+}
+
+/// `docs/resources/KIND.md`.
+pub fn resource(kind: &Kind, example: &str, import: &str) -> String {
+    let name = format!("sampan_{}", kind.name);
+    let mut out = front(&format!("{name} Resource - sampan"), kind.about);
+    out += &format!("# {name} (Resource)\n\n{}\n\n", kind.about);
+    out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n");
+    out += "`Change` says what a change of an attribute does to running instances: `metadata` nothing, `scale` adds or\n\
+            removes some, `in_place_restart` replaces the container and keeps sandbox and address, `recreate` replaces the\n\
+            sandbox, `replace` makes Terraform destroy and create.\n\n";
+    let mut nested = Vec::new();
+    let spec = kind.spec_schema();
+    let mut required = required(spec);
+    // The provider block may name it.
+    required.retain(|name| name != "namespace");
+    let (mut must, mut may) = (String::new(), String::new());
+    for (attribute, schema) in properties(spec) {
+        let at = if required.iter().any(|r| r == attribute) { &mut must } else { &mut may };
+        *at += &line(attribute, schema, "metadata", &[], View::Resource, &mut nested);
+    }
+    let timeouts = timeouts(kind);
+    may += &line("timeouts", &timeouts, "", &[], View::Resource, &mut nested);
+    let status = computed(kind, false);
+    let mut read = String::new();
+    for (attribute, schema) in properties(&status) {
+        read += &line(attribute, schema, "", &[], View::Reading, &mut nested);
+    }
+    out += &format!("### Required\n\n{must}\n### Optional\n\n{may}\n### Read-Only\n\n{read}");
+    out += &below(nested);
+    out += &format!("\n## Import\n\n```shell\n{import}\n```\n");
+    out
+}
+
+/// `docs/data-sources/KIND.md`.
+pub fn data_source(kind: &Kind, example: &str) -> String {
+    let name = format!("sampan_{}", kind.name);
+    let mut out = front(&format!("{name} Data Source - sampan"), kind.about);
+    out += &format!("# {name} (Data Source)\n\n{}\n\n", kind.about);
+    out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n### Required\n\n");
+    let mut nested = Vec::new();
+    let spec = kind.spec_schema();
+    let find = |name: &str| properties(spec).find(|(key, _)| *key == name);
+    if let Some((key, schema)) = find("name") {
+        out += &line(key, schema, "", &[], View::Reading, &mut nested);
+    }
+    if let Some((key, schema)) = find("namespace") {
+        out += "\n### Optional\n\n";
+        out += &line(key, schema, "", &[], View::Reading, &mut nested);
+    }
+    out += "\n### Read-Only\n\n";
+    let all = computed(kind, true);
+    let rest = properties(spec)
+        .filter(|(key, schema)| *key != "name" && *key != "namespace" && extension(schema, "write_only").is_none());
+    for (attribute, schema) in rest.chain(properties(&all)) {
+        out += &line(attribute, schema, "", &[], View::Reading, &mut nested);
+    }
+    out += &below(nested);
+    out
+}
+
+fn properties(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+}
+
+fn required(schema: &Value) -> Vec<String> {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+fn extension<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
+    schema.get("x-sampan")?.get(key)
+}
+
+/// Server attributes of an object. The state of a resource keeps what moves slowly; a data source shows all.
+fn computed(kind: &Kind, volatile: bool) -> Value {
+    let mut status = kind.status_schema().clone();
+    if let Some(members) = status.get_mut("properties").and_then(Value::as_object_mut) {
+        members.retain(|_, schema| volatile || extension(schema, "computed") != Some(&"volatile".into()));
+    }
+    status["description"] = "What the server observes.".into();
+    let mut members = Map::new();
+    let id = if kind.namespaced { "`NAMESPACE/NAME`." } else { "The name." };
+    members.insert("id".into(), json!({ "type": "string", "description": id }));
+    members.insert(
+        "uid".into(),
+        json!({ "type": "string", "description": "Belongs to this very object; a new one of the same name has another." }),
+    );
+    members.insert("generation".into(), json!({ "type": "integer", "description": "Counts changes of the spec." }));
+    members.insert("create_time".into(), json!({ "type": "string", "description": "RFC 3339." }));
+    members
+        .insert("update_time".into(), json!({ "type": "string", "description": "RFC 3339; moves with `generation`." }));
+    if kind.name == "application" && !volatile {
+        let text = "What the last change did to running instances; in a plan, what the change will do. Unknown where only \
+                    the server can tell.";
+        members.insert("last_change_class".into(), json!({ "type": "string", "description": text }));
+    }
+    members.insert("status".into(), status);
+    json!({ "type": "object", "properties": members })
+}
+
+fn timeouts(kind: &Kind) -> Value {
+    let text = |seconds: u64| format!("A duration such as `90s` or `10m`. Default: `{}m`.", seconds / 60);
+    let [create, update, delete] = kind.timeouts.map(text);
+    json!({
+        "type": "object",
+        "description": "How long Terraform waits. A timeout ends the waiting, not the operation.",
+        "properties": {
+            "create": { "type": "string", "description": create },
+            "update": { "type": "string", "description": update },
+            "delete": { "type": "string", "description": delete },
+        }
+    })
+}
+
+/// The part of a schema that has members of its own, below a map or list if need be.
+fn members(schema: &Value) -> Option<&Value> {
+    [Some(schema), schema.get("additionalProperties"), schema.get("items")]
+        .into_iter()
+        .flatten()
+        .find(|part| part.get("properties").is_some())
+}
+
+fn type_name(schema: &Value) -> String {
+    let unique = schema.get("uniqueItems") == Some(&Value::Bool(true));
+    let collection = if unique { "Set" } else { "List" };
+    match schema.get("type").and_then(Value::as_str) {
+        _ if schema.get("properties").is_some() => "Attributes".into(),
+        Some("object") => match schema.get("additionalProperties") {
+            Some(below) if below.get("properties").is_some() => "Attributes Map".into(),
+            Some(below) => format!("Map of {}", type_name(below)),
+            None => "Map".into(),
+        },
+        Some("array") => match schema.get("items") {
+            Some(below) if below.get("properties").is_some() => format!("Attributes {collection}"),
+            Some(below) => format!("{collection} of {}", type_name(below)),
+            None => collection.into(),
+        },
+        Some("integer" | "number") => "Number".into(),
+        Some("boolean") => "Boolean".into(),
+        _ => "String".into(),
+    }
+}
+
+/// What a value must be, in words.
+fn limits(schema: &Value) -> Vec<String> {
+    let number = |key: &str| schema.get(key).and_then(Value::as_i64);
+    let mut out = Vec::new();
+    let mut range = |low: Option<i64>, high: Option<i64>, unit: &str| match (low, high) {
+        (Some(low), Some(high)) => out.push(format!("{low} to {high}{unit}.")),
+        (Some(low), None) => out.push(format!("At least {low}{unit}.")),
+        (None, Some(high)) => out.push(format!("At most {high}{unit}.")),
+        (None, None) => {}
+    };
+    range(number("minimum"), number("maximum"), "");
+    range(number("minLength"), number("maxLength"), " characters");
+    range(number("minItems"), number("maxItems"), " elements");
+    range(number("minProperties"), number("maxProperties"), " entries");
+    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
+        let words: Vec<_> = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+        out.push(format!("One of {}.", words.join(", ")));
+    }
+    match schema.get("pattern").and_then(Value::as_str) {
+        Some(sampan_schema::name::PATTERN) => {
+            out.push("A name: lower-case letters, digits and `-`, from a letter on, at most 40 characters.".into());
+        }
+        Some(pattern) if extension(schema, "semantic").is_none() => out.push(format!("Matches `{pattern}`.")),
+        _ => {}
+    }
+    match extension(schema, "semantic").and_then(Value::as_str) {
+        Some("quantity") => out.push("A quantity such as `500m` or `1Gi`; equal amounts are equal.".into()),
+        Some("int_or_percent") => out.push("A number or a percentage, as text.".into()),
+        _ => {}
+    }
+    out
+}
+
+fn default(schema: &Value) -> Option<String> {
+    match schema.get("default")? {
+        Value::Null | Value::Object(_) => None,
+        value => Some(format!("Default: `{value}`.")),
+    }
+}
+
+/// A part of the page that follows, with the place it belongs to.
+struct Nested<'a> {
+    path: Vec<String>,
+    schema: &'a Value,
+    class: String,
+    view: View,
+}
+
+fn line<'a>(
+    name: &str,
+    schema: &'a Value,
+    above: &str,
+    path: &[String],
+    view: View,
+    nested: &mut Vec<Nested<'a>>,
+) -> String {
+    let class = extension(schema, "class").and_then(Value::as_str).unwrap_or(above);
+    let mut kind = type_name(schema);
+    if extension(schema, "sensitive").is_some() {
+        kind += ", Sensitive";
+    }
+    if extension(schema, "write_only").is_some() {
+        kind = format!("{kind}, {WRITE_ONLY}");
+    }
+    let mut words = Vec::new();
+    if let Some(text) = schema.get("description").and_then(Value::as_str) {
+        words.push(text.replace('\n', " "));
+    }
+    if view == View::Resource {
+        words.extend(limits(schema));
+        words.extend(default(schema));
+        if let Some(target) = extension(schema, "reference").and_then(Value::as_str) {
+            words.push(format!("Name of a `sampan_{target}` that exists."));
+        }
+        if !class.is_empty() {
+            words.push(format!("Change: `{class}`."));
+        }
+        if extension(schema, "remote").is_some() {
+            words.push("The class may be milder: only the server knows.".into());
+        }
+    }
+    if let Some(below) = members(schema) {
+        let path: Vec<String> = path.iter().cloned().chain([name.to_owned()]).collect();
+        words.push(format!("(see [below for nested schema](#nestedatt--{}))", path.join("--")));
+        nested.push(Nested { path, schema: below, class: class.to_owned(), view });
+    }
+    format!("- `{name}` ({kind}) {}\n", words.join(" ")).replace(" \n", "\n")
+}
+
+/// The nested schemas, each followed by what is below it.
+fn below(nested: Vec<Nested>) -> String {
+    let mut out = String::new();
+    for part in nested {
+        let Nested { path, schema, class, view } = part;
+        out +=
+            &format!("\n<a id=\"nestedatt--{}\"></a>\n### Nested Schema for `{}`\n", path.join("--"), path.join("."));
+        let mut deeper = Vec::new();
+        let required = required(schema);
+        let mut group = |title: &str, wanted: &dyn Fn(&str) -> bool| {
+            let lines: String = properties(schema)
+                .filter(|(name, _)| wanted(name))
+                .map(|(name, member)| line(name, member, &class, &path, view, &mut deeper))
+                .collect();
+            if !lines.is_empty() {
+                out += &format!("\n{title}:\n\n{lines}");
+            }
+        };
+        if view == View::Reading {
+            group("Read-Only", &|_| true);
+        } else {
+            group("Required", &|name| required.iter().any(|r| r == name));
+            group("Optional", &|name| !required.iter().any(|r| r == name));
+        }
+        out += &below(deeper);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_type_limits_default_and_class() {
+        let schema =
+            json!({ "type": "integer", "minimum": 0, "maximum": 5, "default": 1, "description": "Number\nof them." });
+        let text = line("replicas", &schema, "scale", &[], View::Resource, &mut Vec::new());
+        assert_eq!(text, "- `replicas` (Number) Number of them. 0 to 5. Default: `1`. Change: `scale`.\n");
+    }
+
+    #[test]
+    fn every_nested_schema_that_is_named_is_there() {
+        for kind in sampan_schema::KINDS {
+            for page in [resource(kind, "", ""), data_source(kind, "")] {
+                for link in page.split("(#").skip(1) {
+                    let anchor = link.split(')').next().unwrap();
+                    assert!(page.contains(&format!("<a id=\"{anchor}\"></a>")), "{}: {anchor}", kind.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_only_member_is_on_no_data_source_page() {
+        let kind = sampan_schema::kind("secret").unwrap();
+        assert!(resource(kind, "", "").contains("`data_wo` (Map of String, Sensitive, [Write-only]"));
+        assert!(!data_source(kind, "").contains("- `data_wo`"));
+    }
+}
