@@ -1,5 +1,4 @@
 //! A Terraform plugin framework for protocol 6. Knows nothing of Sampan.
-pub mod proto;
 pub mod context;
 pub mod core_checks;
 pub mod data_source;
@@ -12,6 +11,7 @@ pub mod msgpack;
 pub mod path;
 pub mod plan;
 pub mod private;
+pub mod proto;
 pub mod provider;
 pub mod resource;
 pub mod schema;
@@ -28,8 +28,8 @@ pub use path::{Path, Step};
 pub use private::Private;
 pub use provider::{Configured, Provider, Registry};
 pub use resource::{
-    Applied, CreateRequest, DeleteRequest, ImportRequest, Imported, Observed, Plan, ReadRequest, Resource, StateUpgrade,
-    UpdateRequest,
+    Applied, CreateRequest, DeleteRequest, ImportRequest, Imported, Observed, Plan, ReadRequest, Resource,
+    StateUpgrade, UpdateRequest,
 };
 pub use schema::{Attr, Block, Body, Kind, Nesting, Schema, Semantic};
 pub use serve::serve;

@@ -113,7 +113,8 @@ impl Drop for SecretsGuard {
 /// `TF_LOG_PROVIDER_ACME` comes first, then `TF_LOG_PROVIDER`, then `TF_LOG`. `JSON` means everything, as in Terraform.
 pub fn level_from(name: &str, var: impl Fn(&str) -> Option<String>) -> LevelFilter {
     let own = format!("TF_LOG_PROVIDER_{}", name.to_uppercase().replace('-', "_"));
-    let text = [own.as_str(), "TF_LOG_PROVIDER", "TF_LOG"].into_iter().find_map(|key| var(key).filter(|v| !v.is_empty()));
+    let text =
+        [own.as_str(), "TF_LOG_PROVIDER", "TF_LOG"].into_iter().find_map(|key| var(key).filter(|v| !v.is_empty()));
     match text.map(|t| t.to_uppercase()).as_deref() {
         Some("TRACE" | "JSON") => LevelFilter::TRACE,
         Some("DEBUG") => LevelFilter::DEBUG,
@@ -344,8 +345,7 @@ mod tests {
     fn logged(secrets: &Secrets, f: impl FnOnce()) -> Vec<Value> {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber =
-            tracing_subscriber::registry().with(HclogLayer::new(secrets.clone(), move || writer.clone()));
+        let subscriber = tracing_subscriber::registry().with(HclogLayer::new(secrets.clone(), move || writer.clone()));
         tracing::subscriber::with_default(subscriber, f);
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes)

@@ -80,8 +80,7 @@ impl Private {
         if key.starts_with(RESERVED) {
             return Err(PrivateError::Reserved(key.to_owned()));
         }
-        let value =
-            serde_json::to_value(value).map_err(|error| PrivateError::Value { key: key.to_owned(), error })?;
+        let value = serde_json::to_value(value).map_err(|error| PrivateError::Value { key: key.to_owned(), error })?;
         self.0.insert(key.to_owned(), value);
         Ok(())
     }

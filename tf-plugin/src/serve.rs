@@ -164,12 +164,7 @@ fn run<P: Provider>(provider: P, address: &str, settings: &Settings, secrets: Se
 }
 
 /// The handshake line, or for a person the variable to set.
-fn announce(
-    listener: &Listener,
-    address: &str,
-    settings: &Settings,
-    tls: Option<&AutoMtls>,
-) -> io::Result<()> {
+fn announce(listener: &Listener, address: &str, settings: &Settings, tls: Option<&AutoMtls>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let (network, place) = (listener.network, &listener.place);
     match &settings.mode {
@@ -229,9 +224,8 @@ async fn serve_on<P: Provider>(
 /// All services on one router, with the message limits of the protocol.
 pub(crate) fn router<P: Provider>(service: Service<P>, lifecycle: &Lifecycle) -> tonic::transport::server::Router {
     let host = Host::new(lifecycle.clone());
-    let provider = ProviderServer::new(service)
-        .max_decoding_message_size(MESSAGE_LIMIT)
-        .max_encoding_message_size(MESSAGE_LIMIT);
+    let provider =
+        ProviderServer::new(service).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
     tonic::transport::Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)

@@ -150,7 +150,11 @@ fn follow_config(v: &View<'_>, d: &mut Decision) {
     let (Some(last), Ok(wanted)) = (&d.state.release, v.wanted) else { return };
     let same_sandbox = v.revisions.get(&last.to).is_some_and(|r| r.sandbox_hash == wanted.sandbox_hash);
     if last.phase == ReleasePhase::Succeeded && last.to != wanted.hash && same_sandbox {
-        d.events.push(("Normal", "ConfigChanged".into(), "referenced configuration changed: restarting in place".into()));
+        d.events.push((
+            "Normal",
+            "ConfigChanged".into(),
+            "referenced configuration changed: restarting in place".into(),
+        ));
         d.state.release = Some(Release {
             operation: String::new(),
             generation: v.generation,
@@ -199,18 +203,16 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
     let now = v.now;
     let min_ready = min_ready_ms(v);
     let n = v.spec.replicas.max(0) as u64;
-    let (max_unavailable, surge) = v.spec.budget();
+    let (max_unavailable, _) = v.spec.budget();
     let differs = |i: &Instance| {
         let stays = failed_to.as_deref() == Some(i.revision.as_str()) && i.is_available(0, now);
         !i.terminating && !stays && (i.revision != goal.hash || (i.restart_epoch < epoch && !failed))
     };
     let recreate = |i: &Instance| i.sandbox_hash != goal.sandbox_hash;
-    let existing = d.instances.iter().filter(|i| !i.terminating).count() as u64;
     let available = d.instances.iter().filter(|i| i.is_available(min_ready, now)).count() as u64;
     // With surge, the extra instances carry the update: available ones above `n - max_unavailable` may go.
     let floor = n.saturating_sub(max_unavailable);
     let mut spare = available.saturating_sub(floor);
-    let surge_wanted = surge > 0 && d.instances.iter().any(|i| differs(i) && recreate(i));
     let mut order: Vec<usize> = (0..d.instances.len()).filter(|i| differs(&d.instances[*i])).collect();
     order.sort_by_key(|i| (d.instances[*i].is_available(min_ready, now), d.instances[*i].name.clone()));
     for at in order {
@@ -220,10 +222,6 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
             continue;
         }
         if recreate(i) {
-            // With surge the new one comes first; the old one goes when there is one more than needed.
-            if surge_wanted && costs && existing <= n && max_unavailable == 0 {
-                continue;
-            }
             i.terminating = true;
         } else {
             let listed = v.seen.get(&i.name).filter(|s| s.listed && !s.busy);
@@ -264,7 +262,9 @@ fn scale(v: &View<'_>, d: &mut Decision) {
     let Some(goal) = goal(&d.state).and_then(|g| v.revisions.get(g)).cloned() else { return };
     let n = v.spec.replicas.max(0) as usize;
     let (_, surge) = v.spec.budget();
-    let outdated = d.instances.iter().filter(|i| i.sandbox_hash != goal.sandbox_hash).count();
+    let epoch = d.state.restart_epoch;
+    let outdated =
+        d.instances.iter().filter(|i| i.revision != goal.hash || i.restart_epoch < epoch || i.terminating).count();
     let active = d.state.release.as_ref().is_some_and(Release::is_active);
     let extra = if active { outdated.min(surge as usize) } else { 0 };
     let alive = d.instances.iter().filter(|i| !i.terminating).count();

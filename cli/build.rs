@@ -1,0 +1,27 @@
+//! Builds the program that `sampan conformance` runs inside sandboxes.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for path in ["build.rs", "guest/main.rs"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    let out = PathBuf::from(std::env::var("OUT_DIR")?).join("guest");
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let mut command = Command::new(rustc);
+    command.args(["--edition", "2024", "--crate-name", "sampan_conformance", "--crate-type", "bin"]);
+    for option in
+        ["target-feature=+crt-static", "opt-level=s", "panic=abort", "strip=symbols", "lto=fat", "codegen-units=1"]
+    {
+        command.args(["-C", option]);
+    }
+    command.arg("--target").arg(std::env::var("TARGET")?);
+    command.arg("-o").arg(&out).arg("guest/main.rs");
+    let status = command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").status()?;
+    if !status.success() {
+        return Err(format!("the guest program did not compile: rustc ended with {status}").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What `dev` and `server` share: start, the ready line, stop, teardown.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sampan_node::{Node, NodeConfig, NodeError};
+use sampan_server::{Config, Server};
+use serde_json::json;
+
+use crate::error::Failure;
+use crate::output::Output;
+use crate::progress::{self, say};
+use crate::signals::Signals;
+
+/// Flags of both verbs.
+#[derive(Debug, clap::Args)]
+pub struct Serving {
+    /// Address of the API; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:7080", value_name = "ADDR")]
+    pub api: SocketAddr,
+    /// Address of the gateway; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:7081", value_name = "ADDR")]
+    pub gateway: SocketAddr,
+    /// Socket of a running CRI runtime; without it a private containerd is started.
+    #[arg(long, value_parser = cri_endpoint, value_name = "unix:///SOCKET")]
+    pub cri_endpoint: Option<String>,
+    /// Isolation class of applications that name none.
+    #[arg(long, value_parser = class_name, value_name = "CLASS")]
+    pub isolation_class: Option<String>,
+    /// Remove what an earlier run left on this host, also after kill -9, and end. Objects stay.
+    #[arg(long)]
+    pub teardown: bool,
+}
+
+/// A socket as `unix:///path` or `/path`.
+pub fn cri_endpoint(text: &str) -> Result<String, String> {
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    if path.starts_with('/') { Ok(format!("unix://{path}")) } else { Err("must be unix:///path/of/socket".into()) }
+}
+
+fn class_name(text: &str) -> Result<String, String> {
+    if sampan_schema::name::is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of a class, such as kata, gvisor or runc".into())
+    }
+}
+
+/// Serves until a signal comes. `dev` also says that workloads end with the server.
+pub async fn run(data_dir: PathBuf, serving: Serving, dev: bool, out: &mut Output) -> Result<ExitCode, Failure> {
+    if data_dir.as_os_str().is_empty() {
+        return Err(Failure::Usage("--data-dir is empty: name a folder".into()));
+    }
+    if serving.teardown {
+        return teardown(&data_dir, serving.cri_endpoint).await;
+    }
+    let mut signals = Signals::new()?;
+    let verb = if dev { "dev" } else { "server" };
+    let hint = format!("`sampan {verb} --data-dir {} --teardown` cleans up", data_dir.display());
+    let config = Config {
+        data_dir: data_dir.clone(),
+        api: serving.api,
+        gateway: serving.gateway,
+        cri_endpoint: serving.cri_endpoint,
+        isolation_class: serving.isolation_class,
+        dev,
+    };
+    let what = "starting the container runtime and checking isolation classes";
+    let mut starting = pin!(progress::during(what, Server::start(config)));
+    let mut asked = false;
+    let server = loop {
+        tokio::select! {
+            started = &mut starting => break started?,
+            signal = signals.next() => {
+                if asked {
+                    return Ok(cut_off(signal, &hint));
+                }
+                // A start that is cut off could leave a containerd behind, so it is finished first.
+                asked = true;
+                say(&format!("{signal}: stopping as soon as the start is through; once more to end at once"));
+            }
+        }
+    };
+    if !asked {
+        for notice in &server.notices {
+            say(&format!("notice: {notice}"));
+        }
+        let ready = json!({
+            "event": "ready",
+            "api": format!("http://{}", server.api),
+            "gateway": format!("http://{}", server.gateway),
+            "token_file": server.token_file.to_string_lossy(),
+        });
+        // Nobody may be listening, which is no reason not to serve.
+        if let Err(failure) = out.line(&ready.to_string()) {
+            tracing::warn!(%failure, "ready line");
+        }
+        let signal = signals.next().await;
+        say(&format!("{signal}: stopping"));
+    }
+    let what = if dev { "removing instances and the container runtime" } else { "stopping" };
+    let mut stopping = pin!(progress::during(what, server.stop()));
+    tokio::select! {
+        stopped = &mut stopping => match stopped {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(Failure::Failed(format!("the stop is incomplete: {error}; {hint}"))),
+        },
+        signal = signals.next() => Ok(cut_off(signal, &hint)),
+    }
+}
+
+fn cut_off(signal: &str, hint: &str) -> ExitCode {
+    say(&format!("{signal}: ended at once; {hint}"));
+    ExitCode::from(130)
+}
+
+async fn teardown(data_dir: &Path, cri_endpoint: Option<String>) -> Result<ExitCode, Failure> {
+    if !data_dir.exists() {
+        say(&format!("nothing to remove: {} does not exist", data_dir.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    progress::during("removing instances, the container runtime and its network", async {
+        if let Some(endpoint) = cri_endpoint {
+            let mut config = NodeConfig::new(data_dir);
+            config.cri_endpoint = Some(endpoint);
+            // No class is needed to remove what is there.
+            config.handlers.clear();
+            Node::start(config).await?.shutdown(true).await?;
+        }
+        remove(data_dir).await
+    })
+    .await?;
+    let left = sampan_node::remains(data_dir);
+    if !left.is_empty() {
+        return Err(Failure::Failed(format!("this is still there: {}", left.join("; "))));
+    }
+    say(&format!("removed what was left of {}; objects and tokens in it stay", data_dir.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As [`sampan_node::teardown`], with a few seconds for a node of this process to let go of the folder.
+pub async fn remove(data_dir: &Path) -> Result<(), NodeError> {
+    for _ in 0..20 {
+        match sampan_node::teardown(data_dir).await {
+            Err(NodeError::DataDirLocked { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            other => return other,
+        }
+    }
+    sampan_node::teardown(data_dir).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_sockets() {
+        assert_eq!(cri_endpoint("/run/x.sock").as_deref(), Ok("unix:///run/x.sock"));
+        assert_eq!(cri_endpoint("unix:///run/x.sock").as_deref(), Ok("unix:///run/x.sock"));
+        for bad in ["", "unix://x", "tcp://1.2.3.4:5", "x.sock"] {
+            assert!(cri_endpoint(bad).is_err(), "{bad}");
+        }
+    }
+}
