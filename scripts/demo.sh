@@ -84,9 +84,9 @@ done
 step "sampan dev"
 "$bin/sampan" dev --data-dir "$demo/data" --api 127.0.0.1:0 --gateway 127.0.0.1:0 >"$demo/sampan.log" 2>&1 &
 dev_pid=$!
-ready=$(wait_line "$demo/sampan.log" "$dev_pid" '/^ready /p')
+ready=$(wait_line "$demo/sampan.log" "$dev_pid" '/"event":"ready"/p')
 echo "$ready"
-word() { sed -n "s/.* $1=\([^ ]*\).*/\1/p" <<<"$ready"; }
+word() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" <<<"$ready"; }
 SAMPAN_ENDPOINT=$(word api) SAMPAN_TOKEN_FILE=$(word token_file)
 gateway=$(word gateway)
 export SAMPAN_ENDPOINT SAMPAN_TOKEN_FILE

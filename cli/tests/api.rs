@@ -1,5 +1,7 @@
 //! Verbs against a server that is absent, refuses, or answers as the test wants.
 
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
 mod common;
 
 use std::time::Duration;
@@ -80,7 +82,12 @@ fn a_refused_token_is_told_with_its_file() {
     let output = run(&mut sampan(&["get", "ns", "--endpoint", &endpoint, "--token-file", file.to_str().unwrap()]));
     let shown = text(&output.stderr).replace(file.to_str().unwrap(), "[file]");
     assert_eq!(output.status.code(), Some(1));
-    insta::assert_snapshot!(shown, @"");
+    insta::assert_snapshot!(shown, @r"
+    error: who are you? (401 UNAUTHENTICATED)
+      where: the token of file [file]
+      do: give the token of this server with --token-file, SAMPAN_TOKEN_FILE or SAMPAN_TOKEN; `sampan dev` prints its token_file when it is ready
+      request: f00d
+    ");
     let output = run(sampan(&["get", "apps", "--endpoint", &endpoint, "-n", "a"]).env("SAMPAN_TOKEN", "wrong"));
     let shown = text(&output.stderr);
     assert!(shown.contains("(401 UNAUTHENTICATED)") && shown.contains("the token of SAMPAN_TOKEN"), "{shown}");
@@ -109,7 +116,8 @@ fn lists_are_shown_in_three_forms() {
         (200, body.to_string())
     });
     let show = |more: &[&str]| {
-        let args = [&["get", "routes", "--endpoint", &server.endpoint()], more].concat();
+        let endpoint = server.endpoint();
+        let args = [&["get", "routes", "--endpoint", &endpoint], more].concat();
         let output = run(&mut sampan(&args));
         assert!(output.status.success(), "{output:?}");
         text(&output.stdout)
@@ -162,7 +170,14 @@ fn rollout_status_tells_progress_and_fails_with_the_operation() {
     let args = ["rollout", "status", "a/web", "--watch", "--endpoint", &server.endpoint()];
     let output = run(&mut sampan(&args));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    insta::assert_snapshot!(format!("{}---\n{}", text(&output.stderr), text(&output.stdout)), @"");
+    insta::assert_snapshot!(format!("{}---\n{}", text(&output.stderr), text(&output.stdout)), @r"
+    deploy of a/web: Running, 1/3 updated, 1 ready
+    deploy of a/web: Superseded, 1/3 updated, 1 ready
+    deploy of a/web: Running, 2/3 updated, 2 ready
+    deploy of a/web: Failed, 2/3 updated, 2 ready
+    ---
+    deploy of a/web: Failed, 2/3 updated, 2 ready
+    ");
 }
 
 #[test]

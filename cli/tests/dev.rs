@@ -1,5 +1,7 @@
 //! `sampan dev`: why it does not start, and a real start and stop.
 
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
 mod common;
 
 use std::net::TcpListener;

@@ -1,5 +1,7 @@
 //! What the program says about itself.
 
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
 mod common;
 
 use common::{run, sampan, text};
@@ -48,7 +50,7 @@ fn version_and_completions_are_there() {
     let output = run(&mut sampan(&["version"]));
     assert_eq!(text(&output.stdout), format!("sampan {} (API v1)\n", env!("CARGO_PKG_VERSION")));
     let output = run(&mut sampan(&["version", "-o", "yaml"]));
-    assert_eq!(text(&output.stdout), format!("version: {}\napi_version: v1\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(text(&output.stdout), format!("version: \"{}\"\napi_version: v1\n", env!("CARGO_PKG_VERSION")));
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&mut sampan(&["completions", shell]));
         assert!(output.status.success() && text(&output.stdout).contains("conformance"), "{shell}");

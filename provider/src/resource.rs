@@ -107,7 +107,7 @@ impl KindResource {
 
     /// What the server sets.
     fn observe(&self, state: &mut Object, remote: &Remote) {
-        for name in ["id", "uid"] {
+        for name in ["id", "uid", "create_time", "update_time"] {
             state.set(name, from_json(&tf_plugin::Kind::String, remote.get(name)));
         }
         state.set("generation", remote.generation());
@@ -397,7 +397,9 @@ impl Resource<Connection> for KindResource {
             .attrs(self.spec.iter().cloned())
             .attr(Attr::string("id").computed().keep_state().describe("Path of the names; what import takes."))
             .attr(Attr::string("uid").computed().keep_state().describe("Survives nothing but the object itself."))
-            .attr(Attr::int64("generation").computed().describe("Number of changes of the spec."));
+            .attr(Attr::int64("generation").computed().describe("Number of changes of the spec."))
+            .attr(Attr::string("create_time").computed().keep_state().describe("When it was created, RFC 3339."))
+            .attr(Attr::string("update_time").computed().describe("When its spec was changed last, RFC 3339."));
         if self.has_class() {
             schema = schema.attr(Attr::string("last_change_class").computed().describe(
                 "What the last change does to running instances: `none`, `metadata`, `scale`, `in_place_restart` or \

@@ -60,12 +60,12 @@ struct Ready {
     token_file: PathBuf,
 }
 
-/// `ready api=http://127.0.0.1:1 gateway=http://127.0.0.1:2 token_file=/x`.
+/// The line `{"event":"ready","api":"http://…","gateway":"http://…","token_file":"…"}`.
 fn ready(line: &str) -> Option<Ready> {
-    let words = line.strip_prefix("ready ")?;
-    let word = |key: &str| words.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-    let address = |key: &str| word(key)?.trim_start_matches("http://").trim_end_matches('/').parse().ok();
-    Some(Ready { api: address("api")?, gateway: address("gateway")?, token_file: word("token_file")?.into() })
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = |key: &str| line[key].as_str()?.strip_prefix("http://")?.parse().ok();
+    (line["event"] == "ready").then_some(())?;
+    Some(Ready { api: address("api")?, gateway: address("gateway")?, token_file: line["token_file"].as_str()?.into() })
 }
 
 fn command(data_dir: &Path) -> Command {
@@ -192,10 +192,11 @@ mod tests {
 
     #[test]
     fn the_ready_line_is_read() {
-        let line = "ready api=http://127.0.0.1:1 gateway=http://127.0.0.1:2/ token_file=/x/admin.token";
+        let line = r#"{"event":"ready","api":"http://127.0.0.1:1","gateway":"http://127.0.0.1:2","token_file":"/x/admin.token"}"#;
         let found = ready(line).unwrap();
         assert_eq!((found.api.port(), found.gateway.port()), (1, 2));
         assert_eq!(found.token_file, Path::new("/x/admin.token"));
+        assert_eq!(ready(r#"{"event":"stopped"}"#), None);
         assert_eq!(ready("already started"), None);
     }
 }

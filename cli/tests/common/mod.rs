@@ -65,7 +65,7 @@ fn read(mut pipe: impl Read) -> Vec<u8> {
 
 /// Runs to the end, at most a minute.
 pub fn run(command: &mut Command) -> Output {
-    Running::start(command).wait(Duration::from_secs(60))
+    Running::start(command).wait(Duration::from_mins(1))
 }
 
 pub fn text(bytes: &[u8]) -> String {
