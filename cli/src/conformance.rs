@@ -33,7 +33,7 @@ const PORT: u16 = 8080;
 const MEMORY: u64 = 128 << 20;
 const GRACE: u64 = 2;
 /// For one case; each step inside has a deadline of its own.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Class {
@@ -363,7 +363,7 @@ impl Suite {
             sheet.case("kernel_version", self.kernel_version(id)).await;
             sheet.case("limits_inside", self.limits(id)).await;
             sheet.case("exec", self.exec_cases(id)).await;
-            sheet.case("probe_http", self.probe(id, sandbox.ip, self.http_probe("/"))).await;
+            sheet.case("probe_http", self.probe(id, sandbox.ip, http_probe("/"))).await;
             sheet.case("probe_exec", self.probe(id, sandbox.ip, exec_probe())).await;
             let updates = self.in_place_updates(id.clone(), &sandbox, &spec);
             let tell = |(_, detail): &(String, String)| detail.clone();
@@ -483,16 +483,6 @@ impl Suite {
             Ok(output) if output.exit_code == 0 => Err("a program that is absent ran".into()),
             Ok(output) => Ok(Found::Holds(format!("exit code 3; absent program: exit code {}", output.exit_code))),
             Err(error) => Ok(Found::Holds(format!("exit code 3; absent program: {}", error.reason))),
-        }
-    }
-
-    fn http_probe(&self, path: &str) -> ProbeAction {
-        ProbeAction::Http {
-            port: PORT,
-            path: path.into(),
-            host: None,
-            headers: std::collections::BTreeMap::new(),
-            expect_status: vec![200],
         }
     }
 
@@ -737,4 +727,13 @@ fn value_of(output: &ExecOutput, key: &str) -> Option<String> {
 
 fn short(id: &str) -> String {
     id.chars().take(12).collect()
+}
+fn http_probe(path: &str) -> ProbeAction {
+    ProbeAction::Http {
+        port: PORT,
+        path: path.into(),
+        host: None,
+        headers: std::collections::BTreeMap::new(),
+        expect_status: vec![200],
+    }
 }

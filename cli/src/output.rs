@@ -24,16 +24,17 @@ pub enum Format {
 #[derive(Debug)]
 pub struct Output {
     pub format: Format,
+    stdout: std::io::Stdout,
 }
 
 impl Output {
     pub fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, stdout: std::io::stdout() }
     }
 
     /// Writes bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = self.stdout.lock();
         stdout.write_all(bytes)?;
         stdout.flush()?;
         Ok(())

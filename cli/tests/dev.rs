@@ -1,6 +1,6 @@
 //! `sampan dev`: why it does not start, and a real start and stop.
 
-#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may end at once, and says why it is skipped")]
 
 mod common;
 
@@ -152,7 +152,7 @@ fn it_serves_stops_and_cleans_up_after_a_kill() {
     assert!(shown.contains("is used by another sampan process"), "{shown}");
 
     server.signal(Signal::TERM);
-    let output = server.wait(Duration::from_secs(60));
+    let output = server.wait(Duration::from_mins(1));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("SIGTERM: stopping"));
 
@@ -174,7 +174,7 @@ fn conformance_of_runc_passes_and_an_absent_class_never_does() {
         return;
     }
     let output = Running::start(&mut sampan(&["conformance", "--isolation", "runc", "--updates", "3", "-o", "json"]))
-        .wait(Duration::from_secs(240));
+        .wait(Duration::from_mins(4));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), report["result"].as_str()), (Some(0), Some("passed")), "{report:#}");
     let outcome = |name: &str| {
@@ -198,7 +198,7 @@ fn conformance_of_runc_passes_and_an_absent_class_never_does() {
             continue;
         }
         let args = ["conformance", "--isolation", class, "-o", "json"];
-        let output = Running::start(&mut sampan(&args)).wait(Duration::from_secs(120));
+        let output = Running::start(&mut sampan(&args)).wait(Duration::from_mins(2));
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((output.status.code(), report["result"].as_str()), (Some(3), Some("skipped")), "{report:#}");
         assert!(report["cases"][0]["detail"].as_str().unwrap().contains("absent"), "{report:#}");

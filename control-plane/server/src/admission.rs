@@ -6,6 +6,9 @@ use sampan_schema::{Kind, route};
 use sampan_store::{Object, Reader, StoreError};
 use serde_json::Value;
 
+/// The rule of a reference to what does not exist (yet).
+pub const ABSENT: &str = "SMP041";
+
 fn field(path: impl Into<String>, message: impl Into<String>, rule: &str) -> FieldError {
     FieldError { field_path: path.into(), message: message.into(), rule: rule.into() }
 }
@@ -16,7 +19,7 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
     if kind.namespaced {
         match r.object("namespace", "", ns)? {
             None => {
-                missing.push(field("namespace", format!("namespace {ns:?} does not exist: create it first"), "SMP040"));
+                missing.push(field("namespace", format!("namespace {ns:?} does not exist: create it first"), ABSENT));
             }
             Some(n) if n.deleting => {
                 missing.push(field("namespace", format!("namespace {ns:?} is being deleted"), "SMP040"));
@@ -29,7 +32,7 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
             let Ok(app) = sampan_schema::read::<Application>(spec) else { return Ok(None) };
             for (path, what, name) in config_references(&app) {
                 if r.object(what, ns, &name)?.is_none() {
-                    missing.push(field(path, format!("{what} {name:?} does not exist in namespace {ns:?}"), "SMP041"));
+                    missing.push(field(path, format!("{what} {name:?} does not exist in namespace {ns:?}"), ABSENT));
                 }
             }
         }
@@ -40,7 +43,7 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
                     let at = format!("rules[{i}].backends[{j}]");
                     let Some(object) = r.object("application", ns, &b.application)? else {
                         let text = format!("application {:?} does not exist in namespace {ns:?}", b.application);
-                        missing.push(field(format!("{at}.application"), text, "SMP042"));
+                        missing.push(field(format!("{at}.application"), text, ABSENT));
                         continue;
                     };
                     let Ok(app) = sampan_schema::read::<Application>(&object.spec) else { continue };

@@ -636,15 +636,14 @@ fn delete(api: &Api, kind: &'static Kind, ns: &str, name: &str, headers: &Header
 async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &Bytes) -> Result<Response, Problem> {
     let spec = spec_of(kind, ns, name, body)?;
     let sns = stored_ns(kind, ns);
-    let (old, image, class, mut warnings) = read(&api.store, |r| {
+    let (old, image, class, unresolved, mut warnings) = read(&api.store, |r| {
         let mut warnings: Vec<String> = Vec::new();
         let old = r.object(kind.name, sns, name)?;
-        // What is created in the same apply does not exist yet: a warning, not an error.
-        if let Some(p) = admission::references(r, kind, ns, &spec)? {
-            warnings.extend(
-                p.errors.iter().map(|e| format!("{}: {} (fine if the same apply creates it)", e.field_path, e.message)),
-            );
-        }
+        // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
+        let found = admission::references(r, kind, ns, &spec)?.map(|p| p.errors).unwrap_or_default();
+        let (absent, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|e| e.rule == admission::ABSENT);
+        let unresolved: Vec<_> = absent.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)).collect();
+        warnings.extend(wrong.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)));
         if kind.name == "route"
             && let Some(p) = admission::hostnames(r, ns, name, &spec)?
         {
@@ -658,7 +657,7 @@ async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &By
             .and_then(|c| c.as_str().map(str::to_owned))
             .unwrap_or_else(|| api.default_class.clone());
         let image = objects::state(r, &objects::key(ns, name))?.image;
-        Ok((old, image, class, warnings))
+        Ok((old, image, class, unresolved, warnings))
     })?;
     let mut change = old.as_ref().map(|o| change::between(kind, &o.spec, &spec)).unwrap_or_default();
     let mut answer = json!({});
@@ -691,6 +690,7 @@ async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &By
     }
     answer["change_class"] = change.class.word().into();
     answer["reasons"] = serde_json::to_value(&change.reasons).unwrap_or_default();
+    answer["unresolved"] = unresolved.into();
     answer["warnings"] = warnings.into();
     Ok(ok(200, &answer))
 }

@@ -1,5 +1,7 @@
 //! Releases through the real API, store and reconciler, on a fake runtime.
 
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
 mod support;
 
 use sampan_engine::runtime::RuntimeError;
