@@ -270,7 +270,7 @@ impl Bench {
             .http
             .request(method.parse().unwrap(), format!("{}{path}", self.url))
             .bearer_auth(&self.admin)
-            .timeout(Duration::from_secs(60));
+            .timeout(Duration::from_mins(1));
         for (k, v) in headers {
             r = r.header(*k, *v);
         }
