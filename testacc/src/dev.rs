@@ -1,6 +1,6 @@
 //! A real `sampan dev` in a folder of its own.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -68,10 +68,25 @@ fn ready(line: &str) -> Option<Ready> {
     Some(Ready { api: address("api")?, gateway: address("gateway")?, token_file: line["token_file"].as_str()?.into() })
 }
 
-fn command(data_dir: &Path) -> Command {
+fn command(verb: &str, data_dir: &Path) -> Command {
     let mut command = Command::new(bin_dir().join("sampan"));
-    command.arg("dev").arg("--data-dir").arg(data_dir);
+    command.arg(verb).arg("--data-dir").arg(data_dir);
     command
+}
+
+/// Free addresses of loopback that stay ours while the server is down: below the range from which the system takes
+/// ports by itself.
+fn addresses() -> (SocketAddr, SocketAddr) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seed = u64::from(now.subsec_nanos()) / 100 + u64::from(std::process::id()) * 131;
+    let free = |first: u64| {
+        (0..1000)
+            .map(|more| SocketAddr::from(([127, 0, 0, 1], 20_000 + ((first + more) % 12_000) as u16)))
+            .find(|address| TcpListener::bind(address).is_ok())
+            .expect("a port is free")
+    };
+    let api = free(seed);
+    (api, free(seed + 1 + u64::from(api.port())))
 }
 
 impl Dev {
@@ -83,15 +98,15 @@ impl Dev {
         // Short: the path of containerd's socket has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("sa").tempdir_in("/tmp").expect("a folder in /tmp");
         let data_dir = folder.path().join("d");
-        let (process, ready) = Self::spawn(&data_dir);
+        let (process, ready) = Self::spawn("dev", &data_dir, addresses());
         let Ready { api, gateway, token_file } = ready;
         Self { api, gateway, token_file, data_dir, process, folder: Some(folder) }
     }
 
-    fn spawn(data_dir: &Path) -> (Process, Ready) {
-        let mut command = command(data_dir);
-        command.args(["--api", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
-        let mut process = Process::start("sampan dev", &mut command);
+    fn spawn(verb: &str, data_dir: &Path, (api, gateway): (SocketAddr, SocketAddr)) -> (Process, Ready) {
+        let mut command = command(verb, data_dir);
+        command.args(["--api", &api.to_string(), "--gateway", &gateway.to_string()]);
+        let mut process = Process::start(&format!("sampan {verb}"), &mut command);
         let ready = process.wait_line(START, ready);
         (process, ready)
     }
@@ -110,14 +125,38 @@ impl Dev {
         self.process.kill();
     }
 
-    /// Starts again in the same folder; addresses are new.
+    /// Starts again in the same folder, at the same addresses.
     ///
     /// # Panics
     /// When it does not get ready.
     pub fn start_again(&mut self) {
-        let (process, ready) = Self::spawn(&self.data_dir);
+        self.start_again_as("dev");
+    }
+
+    /// As [`Dev::start_again`], as `dev` or as `server`.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_again_as(&mut self, verb: &str) {
+        let (process, ready) = Self::spawn(verb, &self.data_dir, (self.api, self.gateway));
         self.process = process;
-        (self.api, self.gateway, self.token_file) = (ready.api, ready.gateway, ready.token_file);
+        self.token_file = ready.token_file;
+    }
+
+    /// `sampan dev --teardown` of this folder.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn teardown(&self) {
+        let output = command("dev", &self.data_dir).arg("--teardown").output().expect("sampan starts");
+        assert!(output.status.success(), "teardown: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The command line against this server, such as `restart`.
+    pub fn sampan(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(bin_dir().join("sampan"));
+        command.args(args).env("SAMPAN_ENDPOINT", self.endpoint()).env("SAMPAN_TOKEN_FILE", &self.token_file);
+        command
     }
 
     /// What it has written so far.
@@ -176,7 +215,7 @@ impl Drop for Dev {
             crate::print(&format!("--- sampan dev\n{}", self.process.output()));
         }
         // Also after a clean end: what `dev` forgets must not stay on the machine.
-        let torn = command(&self.data_dir).arg("--teardown").output();
+        let torn = command("dev", &self.data_dir).arg("--teardown").output();
         let torn = torn.is_ok_and(|output| output.status.success());
         if !(clean && torn)
             && let Some(folder) = self.folder.take()

@@ -62,7 +62,7 @@ pub fn request(
     parse(&answer).ok_or_else(|| format!("{method} {path} at {address}: no whole answer in {} bytes", answer.len()))
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");

@@ -2,18 +2,22 @@
 //!
 //! Everything a test starts it ends by process id, also when the test fails, and every wait has a deadline.
 
+pub mod app;
 pub mod dev;
 pub mod edges;
 pub mod hello;
 pub mod http;
+pub mod load;
 pub mod process;
 pub mod registry;
 pub mod terraform;
 
 use std::time::{Duration, Instant};
 
+pub use app::App;
 pub use dev::Dev;
 pub use hello::push_hello;
+pub use load::Load;
 pub use registry::Registry;
 pub use terraform::Terraform;
 
