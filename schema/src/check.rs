@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::violation::Violation;
+use crate::{image_ref, normalise, quantity};
 
 /// The marker of a value that is not known yet (a plan's unknown). It satisfies every rule.
 pub fn unknown() -> Value {
@@ -70,6 +71,15 @@ fn walk(schema: &Value, v: &Value, path: &str, out: &mut Vec<Violation>) {
             {
                 say("SMP004", format!("is {s:?}, want {}", describe(p)));
             }
+            match normalise::semantic(schema) {
+                Some("quantity") => quantity(schema, s, &mut say),
+                Some("image_ref") => {
+                    if let Err(e) = image_ref::parse(s) {
+                        say("SMP020", format!("{s:?} {e}"));
+                    }
+                }
+                _ => {}
+            }
         }
         Value::Number(n) => {
             let n = n.as_f64().unwrap_or(f64::NAN);
@@ -91,6 +101,22 @@ fn walk(schema: &Value, v: &Value, path: &str, out: &mut Vec<Violation>) {
         }
         Value::Object(o) => object(schema, o, path, out),
         _ => {}
+    }
+}
+
+/// An amount within `x-sampan.range`, `[least, most]`.
+fn quantity(schema: &Value, s: &str, say: &mut dyn FnMut(&str, String)) {
+    let Some(range) = schema.pointer("/x-sampan/range").and_then(Value::as_array) else { return };
+    let bound = |i: usize| range.get(i).and_then(Value::as_str).unwrap_or_default();
+    let (least, most) = (bound(0), bound(1));
+    match quantity::millis(s) {
+        None => say("SMP016", format!("{s:?} is no quantity: write for example {least}, or up to {most}")),
+        Some(amount) => {
+            if quantity::millis(least).is_some_and(|m| amount < m) || quantity::millis(most).is_some_and(|m| amount > m)
+            {
+                say("SMP017", format!("{s:?} is outside {least} to {most}"));
+            }
+        }
     }
 }
 

@@ -117,11 +117,6 @@ fn is_env_name(s: &str) -> bool {
 
 pub fn validate(c: &Container, path: &str, is_port: &dyn Fn(&str) -> bool) -> Vec<Violation> {
     let mut v = Vec::new();
-    match crate::image_ref::parse(&c.image) {
-        Err(e) => v.push(Violation::new(format!("{path}.image"), "SMP020", format!("{:?} {e}", c.image))),
-        Ok(r) if c.image_pull_policy != PullPolicy::Never && r.host.is_empty() => {}
-        Ok(_) => {}
-    }
     for key in c.env.keys() {
         if !is_env_name(key) {
             let message = "a variable's name is letters, digits and \"_\", not starting with a digit";

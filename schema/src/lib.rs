@@ -10,6 +10,7 @@
 //! | `sensitive` | masked |
 //! | `computed` | `stable` or `volatile` (data sources only) |
 //! | `semantic` | `quantity`, `int_or_percent`, `image_ref`: how values compare |
+//! | `range` | least and most of a quantity |
 //! | `reference` | kind that must exist in the same namespace |
 //! | `empty` | `value`: an empty list is not the same as null |
 //! | `remote` | the class depends on a fact only the server knows |
@@ -87,8 +88,14 @@ impl Kind {
     /// rule; the rules that look at several fields run only when nothing is unknown.
     pub fn validate(&self, spec: &Value) -> Vec<Violation> {
         let mut found = check::check(self.spec_schema(), spec);
-        if found.is_empty() && !check::has_unknown(spec) {
-            found = (self.validate)(&normalise::strip_nulls(spec));
+        if !check::has_unknown(spec) {
+            let more = (self.validate)(&normalise::strip_nulls(spec));
+            // One finding for one field, and none about the whole that says no more than those about its parts.
+            let said: Vec<String> = found.iter().map(|v| v.field_path.clone()).collect();
+            found.extend(
+                more.into_iter()
+                    .filter(|v| said.is_empty() || !v.field_path.is_empty() && !said.contains(&v.field_path)),
+            );
         }
         found
     }

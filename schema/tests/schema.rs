@@ -131,6 +131,23 @@ fn violations_name_path_and_rule() {
 }
 
 #[test]
+fn one_finding_hides_no_other_and_what_is_unknown_hides_none_either() {
+    let mut spec = with("resources.cpu", json!("abc"));
+    spec["replicas"] = json!(-1);
+    spec["container"]["env"] = json!({ "1A": "x" });
+    let places = |spec: &Value| {
+        let found = APPLICATION.validate(spec);
+        let mut places: Vec<String> = found.into_iter().map(|v| v.field_path).collect();
+        places.sort();
+        places
+    };
+    assert_eq!(places(&spec), ["container.env[\"1A\"]", "replicas", "resources.cpu"]);
+    spec["namespace"] = check::unknown();
+    spec["container"]["image"] = json!("cart");
+    assert_eq!(places(&spec), ["container.image", "replicas", "resources.cpu"]);
+}
+
+#[test]
 fn unknown_values_satisfy_every_rule() {
     for path in ["replicas", "name", "resources.cpu", "container.image", "container.env", "container"] {
         assert_eq!(APPLICATION.validate(&with(path, check::unknown())), vec![], "{path}");
