@@ -125,7 +125,7 @@ async fn an_application_lives_through_everything() {
         (cart().with("replicas", 5), "scale"),
         (cart().with("labels", Value::map([("a", "b".into())])), "metadata"),
         (cart().with("container", Object::new().with("image", "registry.example/shop/cart:1")), "in_place_restart"),
-        (cart().with("isolation_class", "kata"), "recreate"),
+        (cart().with("resources", Object::new().with("cpu", "2").with("memory", "1Gi")), "recreate"),
     ] {
         fake.world().dry_run = json!({ "change_class": class, "reasons": [{ "field": "x.y", "class": class }] });
         let plan = core.plan("sampan_application", Some(&state), Some(config.clone())).await.unwrap();

@@ -194,6 +194,19 @@ fn min_ready_ms(v: &View<'_>) -> i64 {
     v.spec.update_strategy.min_ready_seconds * 1000
 }
 
+/// Why the release can make no sandbox: the class of its revision has no handler. Running instances stay untouched.
+fn blocked(v: &View<'_>, state: &State) -> Option<RuntimeError> {
+    let release =
+        state.release.as_ref().filter(|r| matches!(r.phase, ReleasePhase::Updating | ReleasePhase::Failed))?;
+    let class = &v.revisions.get(&release.to)?.class;
+    let reason = match v.classes.get(class) {
+        Some(known) if known.available => return None,
+        Some(known) => known.reason.as_str(),
+        None => "this server does not know the class",
+    };
+    Some(RuntimeError::permanent("IsolationUnavailable", format!("isolation class {class}: {reason}")))
+}
+
 /// Sends instances to the goal, as many at once as the budget allows.
 fn retarget(v: &View<'_>, d: &mut Decision) {
     let Some(goal) = goal(&d.state).and_then(|g| v.revisions.get(g)) else { return };
@@ -209,6 +222,7 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
         !i.terminating && !stays && (i.revision != goal.hash || (i.restart_epoch < epoch && !failed))
     };
     let recreate = |i: &Instance| i.sandbox_hash != goal.sandbox_hash;
+    let can_be_had = v.classes.get(&goal.class).is_some_and(|class| class.available);
     let available = d.instances.iter().filter(|i| i.is_available(min_ready, now)).count() as u64;
     // With surge, the extra instances carry the update: available ones above `n - max_unavailable` may go.
     let floor = n.saturating_sub(max_unavailable);
@@ -222,6 +236,10 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
             continue;
         }
         if recreate(i) {
+            // What cannot be replaced is kept.
+            if !can_be_had {
+                continue;
+            }
             i.terminating = true;
         } else {
             let listed = v.seen.get(&i.name).filter(|s| s.listed && !s.busy);
@@ -414,8 +432,10 @@ fn judge(v: &View<'_>, d: &mut Decision) {
             .map(|i| (i.reason.clone(), format!("{}: {}", i.name, i.message))),
     };
     let late = v.now >= r.deadline;
+    let blocked = blocked(v, &d.state);
     let why = || {
-        let cause = failing.first().cloned().or_else(|| v.wanted.err().map(ToString::to_string));
+        let cause = failing.first().cloned();
+        let cause = cause.or_else(|| blocked.as_ref().or(v.wanted.err()).map(ToString::to_string));
         let waited = v.spec.update_strategy.progress_deadline_seconds;
         match cause {
             Some(c) => format!("no progress for {waited} s; {c}"),
@@ -485,8 +505,9 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
     let update = release.map(|r| r.to.clone()).filter(|t| !t.is_empty());
     let first_bad = d.instances.iter().find(|i| !i.reason.is_empty());
     let failed = release.is_some_and(|r| matches!(r.phase, ReleasePhase::Failed | ReleasePhase::RolledBack));
-    let isolation = first_bad.is_some_and(|i| i.reason == "IsolationUnavailable");
+    let blocked = blocked(v, &d.state);
     let (reason, message) = match (first_bad, v.wanted, release) {
+        _ if let Some(e) = &blocked => (e.reason.clone(), e.message.clone()),
         (_, _, Some(r)) if failed => (r.reason.clone(), r.message.clone()),
         (Some(i), _, _) => (i.reason.clone(), format!("{}: {}", i.name, i.message)),
         (None, Err(e), _) => (e.reason.clone(), e.message.clone()),
@@ -494,7 +515,7 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
     };
     let phase = if v.deleting {
         "Deleting"
-    } else if isolation && ready == 0 {
+    } else if blocked.is_some() {
         "Pending"
     } else if failed || (!active && ready < n) {
         "Degraded"

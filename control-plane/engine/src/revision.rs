@@ -40,6 +40,15 @@ pub struct Inputs<'a> {
     pub config_hash: Option<&'a str>,
 }
 
+/// The isolation class in force. An application that names none keeps the class its instances run in until something
+/// else recreates them: a change of the namespace's or the server's class restarts nothing by itself.
+pub fn class_in_force(spec_json: &Value, inherited: &str, current: Option<&Revision>) -> String {
+    let sandbox = |spec: &Value| change::project(&APPLICATION, spec, Class::Recreate);
+    let named = spec_json.get("isolation_class").and_then(Value::as_str);
+    let kept = current.filter(|r| named.is_none() && sandbox(&r.template) == sandbox(spec_json));
+    named.unwrap_or_else(|| kept.map_or(inherited, |r| r.class.as_str())).to_owned()
+}
+
 /// The revision of a spec. Scale and metadata fields do not enter it: A → B → A gives revision A again.
 pub fn revision(spec_json: &Value, spec: &Spec, inputs: &Inputs<'_>, now: i64) -> Revision {
     let mut restart = change::project(&APPLICATION, spec_json, Class::InPlaceRestart);

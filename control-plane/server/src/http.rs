@@ -10,9 +10,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use sampan_engine::revision;
 use sampan_engine::runtime::{LogQuery, Runtime};
 use sampan_schema::api::{API, Endpoint};
-use sampan_schema::change::{self, Class};
+use sampan_schema::change::{self, Change, Class};
 use sampan_schema::operation::Phase;
 use sampan_schema::problem::Problem;
 use sampan_schema::{Kind, normalise};
@@ -487,11 +488,9 @@ fn store_spec(
     let mut started = None;
     if kind.name == "application" {
         let last = tx.latest_operation("application", ns, name)?.map(objects::operation).transpose()?;
-        let retry = unchanged
-            && last.as_ref().is_some_and(|o| {
-                o.generation == object.generation
-                    && matches!(o.phase, Phase::Failed | Phase::Aborted | Phase::RolledBack)
-            });
+        // Any write of an application whose last release failed is a new try.
+        let retry =
+            last.as_ref().is_some_and(|o| matches!(o.phase, Phase::Failed | Phase::Aborted | Phase::RolledBack));
         let what = match change.class {
             _ if created || retry => Some("deploy"),
             Class::Scale => Some("scale"),
@@ -636,7 +635,7 @@ fn delete(api: &Api, kind: &'static Kind, ns: &str, name: &str, headers: &Header
 async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &Bytes) -> Result<Response, Problem> {
     let spec = spec_of(kind, ns, name, body)?;
     let sns = stored_ns(kind, ns);
-    let (old, image, class, unresolved, mut warnings) = read(&api.store, |r| {
+    let (old, image, class, current, unresolved, mut warnings) = read(&api.store, |r| {
         let mut warnings: Vec<String> = Vec::new();
         let old = r.object(kind.name, sns, name)?;
         // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
@@ -650,14 +649,12 @@ async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &By
             warnings.push(p.detail);
         }
         let inherited = r.object("namespace", "", ns)?.and_then(|n| n.spec.get("isolation_class").cloned());
-        let class = spec
-            .get("isolation_class")
-            .cloned()
-            .or(inherited)
-            .and_then(|c| c.as_str().map(str::to_owned))
-            .unwrap_or_else(|| api.default_class.clone());
-        let image = objects::state(r, &objects::key(ns, name))?.image;
-        Ok((old, image, class, unresolved, warnings))
+        let inherited = inherited.as_ref().and_then(Value::as_str).unwrap_or(&api.default_class);
+        let app = objects::key(ns, name);
+        let state = objects::state(r, &app)?;
+        let current = objects::revisions(r, &app)?.into_iter().find(|r| state.current.as_ref() == Some(&r.hash));
+        let class = revision::class_in_force(&spec, inherited, current.as_ref());
+        Ok((old, state.image, class, current.map(|r| r.class), unresolved, warnings))
     })?;
     let mut change = old.as_ref().map(|o| change::between(kind, &o.spec, &spec)).unwrap_or_default();
     let mut answer = json!({});
@@ -671,16 +668,16 @@ async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &By
             ));
         }
         answer["isolation"] = json!({ "class": class, "available": available, "reason": reason });
+        if current.as_ref() == Some(&class) {
+            soften(&mut change, "isolation_class");
+        }
         let wanted = spec.pointer("/container/image").and_then(Value::as_str).unwrap_or_default();
         let never = spec.pointer("/container/image_pull_policy").and_then(Value::as_str) == Some("Never");
         if image.as_ref().is_none_or(|i| i.image != wanted) && !never {
             match api.registry.resolve(wanted).await {
                 Ok((digest, _)) => {
                     if image.is_some_and(|i| i.digest == digest) {
-                        for r in change.reasons.iter_mut().filter(|r| r.remote) {
-                            r.class = Class::Metadata;
-                        }
-                        change.class = change.reasons.iter().map(|r| r.class).max().unwrap_or_default();
+                        soften(&mut change, "container.image");
                     }
                     answer["resolved_image_digest"] = digest.into();
                 }
@@ -693,6 +690,14 @@ async fn dry_run(api: &Api, kind: &'static Kind, ns: &str, name: &str, body: &By
     answer["unresolved"] = unresolved.into();
     answer["warnings"] = warnings.into();
     Ok(ok(200, &answer))
+}
+
+/// The field says something else and means what is in force already.
+fn soften(change: &mut Change, field: &str) {
+    for r in change.reasons.iter_mut().filter(|r| r.field == field) {
+        r.class = Class::Metadata;
+    }
+    change.class = change.reasons.iter().map(|r| r.class).max().unwrap_or_default();
 }
 
 fn existing(r: &sampan_store::Reader<'_>, ns: &str, name: &str) -> Result<Object, StoreProblem> {

@@ -407,10 +407,11 @@ impl Reconciler {
             }
         }
         let mut revisions: BTreeMap<String, Revision> = revisions.into_iter().map(|r| (r.hash.clone(), r)).collect();
+        let current = state.current.as_ref().and_then(|hash| revisions.get(hash));
         let wanted = if object.deleting {
             Err(RuntimeError::transient("Deleting", "being deleted"))
         } else {
-            self.wanted(app, &object, namespace.as_ref(), &spec, &state)
+            self.wanted(app, &object, namespace.as_ref(), &spec, &state, current)
         };
         let mut fresh = None;
         if let Ok(w) = &wanted
@@ -643,9 +644,11 @@ impl Reconciler {
         namespace: Option<&Object>,
         spec: &Spec,
         state: &sampan_engine::application::State,
+        current: Option<&Revision>,
     ) -> Result<Revision, RuntimeError> {
-        let inherited = namespace.and_then(|n| n.spec.get("isolation_class")?.as_str().map(str::to_owned));
-        let class = spec.isolation_class.clone().or(inherited).unwrap_or_else(|| self.parts.default_class.clone());
+        let inherited = namespace.and_then(|n| n.spec.get("isolation_class")?.as_str());
+        let inherited = inherited.unwrap_or(&self.parts.default_class);
+        let class = revision::class_in_force(&object.spec, inherited, current);
         let image = &spec.container.image;
         let policy = spec.container.image_pull_policy;
         if state.needs_resolving(image, policy == PullPolicy::Always) {

@@ -137,8 +137,25 @@ async fn a_class_without_handler_stays_pending_and_runs_nothing() {
     assert_eq!(op["phase"], "Failed");
     assert!(op["message"].as_str().unwrap().contains("IsolationUnavailable"), "{op}");
     let status = b.get(CART).await["status"].clone();
-    assert_eq!(status["reason"], "ProgressDeadlineExceeded", "{status}");
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Pending"), &json!("IsolationUnavailable")), "{status}");
     assert!(b.fake.sandboxes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_to_a_class_without_handler_touches_no_instance() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 2)).await;
+    let before = b.instances().await;
+    let mut body = app(IMAGE_A, 2);
+    body["isolation_class"] = "kata".into();
+    let (_, answer) = b.update(CART, &body).await;
+    let op = b.finish(&answer).await;
+    assert_eq!(op["phase"], "Failed");
+    assert!(op["message"].as_str().unwrap().contains("IsolationUnavailable"), "{op}");
+    let status = b.get(CART).await["status"].clone();
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Pending"), &json!("IsolationUnavailable")), "{status}");
+    assert_eq!(b.instances().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
