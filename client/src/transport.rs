@@ -131,7 +131,7 @@ impl Transport {
         let client = builder
             .connect_timeout(Duration::from_secs(10))
             .build()
-            .map_err(|e| Error::Settings(format!("HTTP cannot be set up: {}", causes(&e))))?;
+            .map_err(|e| Error::Settings(format!("HTTP cannot be set up: {}", cause_of(&e))))?;
         Ok(self.http.get_or_init(|| client))
     }
 
@@ -198,7 +198,7 @@ impl Transport {
     }
 
     pub fn broken(&self, error: &reqwest::Error) -> Error {
-        Error::Connection { endpoint: self.base.clone(), cause: causes(error) }
+        Error::Connection { endpoint: self.base.clone(), cause: cause_of(error) }
     }
 
     async fn refusal(&self, request: &Request, answer: Response) -> Error {
@@ -256,19 +256,11 @@ fn pause(tries: u32, headers: &HeaderMap) -> Duration {
     asked.unwrap_or(FIRST_PAUSE * 2_u32.saturating_pow(tries.min(8))).min(LONGEST_PAUSE)
 }
 
-/// The error with what caused it; reqwest says only the outermost.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let one = error.to_string();
-        if !text.contains(&one) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&one);
-        }
-        next = error.source();
+/// What is at the bottom of it: the layers above say only that a request failed, and to where.
+fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
     }
-    text
+    deepest.to_string()
 }

@@ -198,9 +198,11 @@ impl KindResource {
         };
         let applied = Applied::state(self.written(change, &object));
         let lenient = creating && change.plan.at("rollout.on_create_failure").and_then(Value::as_str) == Some("warn");
-        let unfinished = |detail: String| {
-            let summary = format!("{} {} is not finished", self.kind.name.replace('_', " "), self.id(change.plan));
+        let told = |summary: String, detail: String| {
             if lenient { Diagnostic::warning(summary, detail) } else { Diagnostic::error(summary, detail) }
+        };
+        let unfinished = |detail: String| {
+            told(format!("{} {} is not finished", self.kind.name.replace('_', " "), self.id(change.plan)), detail)
         };
         match waited {
             Waited::Over(operation) => match operation.phase {
@@ -209,7 +211,10 @@ impl KindResource {
                     applied.with_diagnostics([Diagnostic::warning("Release is paused", paused(&operation))])
                 }
                 Phase::Paused => applied.with_diagnostics([unfinished(paused(&operation))]),
-                _ => applied.with_diagnostics([unfinished(failed(&operation, creating, lenient))]),
+                _ => applied.with_diagnostics([told(
+                    format!("The {} of {} has not succeeded", operation.kind, self.id(change.plan)),
+                    failed(&operation, creating, lenient),
+                )]),
             },
             Waited::Interrupted(operation) => applied.with_diagnostics([Diagnostic::warning(
                 "Waiting was interrupted",
@@ -239,7 +244,7 @@ impl KindResource {
         match cx.run(to.client.dry_run(self.kind, names, spec)).await {
             Ok(Ok(answer)) => {
                 for warning in &answer.warnings {
-                    d.warn(None, format!("The server about {}", self.kind.id(names.0, names.1)), warning.clone());
+                    d.push(report::warning(self.kind, &self.kind.id(names.0, names.1), warning));
                 }
                 let told = |class: &str| answer.warnings.iter().any(|warning| warning.contains(class));
                 if let Some(isolation) = answer.isolation.as_ref().filter(|i| !i.available && !told(&i.class)) {

@@ -71,7 +71,7 @@ impl Provider for Sampan {
         }
     }
 
-    async fn configure(&self, _: &Context, config: Object, d: &mut Diagnostics) -> Configured<Connection> {
+    async fn configure(&self, cx: &Context, config: Object, d: &mut Diagnostics) -> Configured<Connection> {
         if let Some(offline) = Configured::offline_if_unknown(&config) {
             return offline;
         }
@@ -91,14 +91,32 @@ impl Provider for Sampan {
                 }
             },
         };
+        let from = match &token {
+            Token::None => None,
+            Token::Text(_) if config.attr("token").is_null() => Some("the variable SAMPAN_TOKEN".to_owned()),
+            Token::Text(_) => Some("token in this block".to_owned()),
+            Token::File(path) => Some(format!("the file {}", path.display())),
+        };
         let mut settings = Config::new(endpoint, token);
         settings.user_agent = concat!("terraform-provider-sampan/", env!("CARGO_PKG_VERSION")).to_owned();
-        match Client::new(settings) {
-            Ok(client) => {
-                Configured::Ready(Connection { client, namespace: given(&config, "namespace", "SAMPAN_NAMESPACE") })
-            }
+        let client = match Client::new(settings) {
+            Ok(client) => client,
             Err(error) => {
                 d.push(report::plain("Provider cannot be configured", &error).at(path!("endpoint")));
+                return Configured::Failed;
+            }
+        };
+        // Asked now, so that a wrong address, token or version is told once, here, and before anything is planned.
+        match cx.run(client.server()).await {
+            Ok(Ok(_)) => {
+                Configured::Ready(Connection { client, namespace: given(&config, "namespace", "SAMPAN_NAMESPACE") })
+            }
+            Ok(Err(error)) => {
+                d.push(report::unusable(&error, from.as_deref()));
+                Configured::Failed
+            }
+            Err(interrupted) => {
+                d.error(None, "Provider is not configured", interrupted.to_string());
                 Configured::Failed
             }
         }

@@ -88,8 +88,12 @@ pub(crate) fn outcome(operation: &Operation) -> String {
     }
     text.push('.');
     if !progress.failing.is_empty() {
-        let shown: Vec<&str> = progress.failing.iter().take(5).map(String::as_str).collect();
-        text = format!("{text}\n\n{} of {} are ready. Failing:\n{}", progress.ready, progress.total, shown.join("\n"));
+        text = format!("{text}\n\n{} of {} instances are ready with the change.", progress.ready, progress.total);
+        // What the message says already is not said again.
+        let more = progress.failing.iter().filter(|failing| !message.contains(failing.as_str())).take(5);
+        for failing in more {
+            text = format!("{text}\n{failing}");
+        }
     }
     text
 }

@@ -373,22 +373,45 @@ async fn only_the_api_makes_an_object_disappear() {
     assert!(read.is_some() && d.has_errors(), "{d}");
 }
 
+/// What configuring the provider says, with this much of a provider block.
+async fn configured(settings: Object) -> Diagnostics {
+    FakeCore::in_process(Sampan).await.unwrap().configure(settings).await.unwrap()
+}
+
 #[tokio::test]
-async fn another_api_version_is_an_error_that_names_both() {
-    let (core, fake) = core().await;
+async fn a_server_that_cannot_be_worked_with_is_an_error_of_the_provider_block() {
+    let (fake, endpoint) = Fake::start().await;
+    let block = || Object::new().with("endpoint", endpoint.as_str());
     fake.world().api_version = "v9";
-    let (_, d) = core.data("sampan_namespace", Object::new().with("name", "shop")).await.unwrap();
-    assert!(says(&d, "v9") && says(&d, "v1"), "{d}");
+    let d = configured(block().with("token", "t")).await;
+    assert!(d.has_errors() && says(&d, "v9") && says(&d, "v1"), "{d}");
+    fake.world().api_version = "v1";
+    let refusal = || vec![(401, problem(401, "UNAUTHENTICATED", json!([])))];
+    fake.world().refuse = refusal();
+    let d = configured(block().with("token", "never-shown")).await;
+    assert!(says(&d, "refuses the token") && says(&d, "token in this block") && !says(&d, "never-shown"), "{d}");
+    fake.world().refuse = refusal();
+    let d = configured(block()).await;
+    assert!(says(&d, "No token is set") && says(&d, "SAMPAN_TOKEN_FILE"), "{d}");
+    let d = configured(block().with("token_file", "/no/such/file")).await;
+    assert!(says(&d, "/no/such/file cannot be read"), "{d}");
+    fake.world().refuse = vec![(200, json!("hello"))];
+    let d = configured(block().with("token", "t")).await;
+    assert!(says(&d, "Is endpoint the address of the API"), "{d}");
+    let d = configured(Object::new().with("endpoint", "http://127.0.0.1:1").with("token", "t")).await;
+    assert!(says(&d, "Connection refused") && says(&d, "SAMPAN_ENDPOINT"), "{d}");
+    assert!(d.iter().all(|d| d.path == Some(path!("endpoint"))), "{d}");
 }
 
 #[tokio::test]
 async fn warnings_of_the_dry_run_are_in_the_plan_and_a_server_that_is_away_is_one() {
     let (core, fake) = core().await;
-    fake.world().dry_run = json!({ "change_class": "none", "warnings": ["the image cannot be resolved"],
+    fake.world().dry_run = json!({ "change_class": "none", "warnings": ["container.image: cannot be resolved"],
         "isolation": { "class": "kata", "available": false, "reason": "no handler" } });
     let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
     assert!(!plan.diagnostics.has_errors());
     assert!(says(&plan.diagnostics, "cannot be resolved") && says(&plan.diagnostics, "no handler"));
+    assert!(plan.diagnostics.iter().any(|d| d.path == Some(path!("container"))), "{}", plan.diagnostics);
     fake.world().refuse = vec![(500, problem(500, "INTERNAL", json!([])))];
     let plan = core.plan("sampan_application", None, Some(cart())).await.unwrap();
     assert!(!plan.diagnostics.has_errors() && says(&plan.diagnostics, "not checked"), "{}", plan.diagnostics);

@@ -85,11 +85,11 @@ async fn answer(State(fake): State<Fake>, method: Method, uri: Uri, headers: Hea
 impl World {
     fn answer(&mut self, method: &str, path: &str, headers: &HeaderMap, body: Value) -> (u16, Value) {
         self.asked.push((method.to_owned(), path.to_owned(), body.clone()));
-        if path == "/v1/server" {
-            return (200, json!({ "version": "0.1.0", "api_version": self.api_version }));
-        }
         if let Some((status, answer)) = self.refuse.pop() {
             return (status, answer);
+        }
+        if path == "/v1/server" {
+            return (200, json!({ "version": "0.1.0", "api_version": self.api_version }));
         }
         if let Some(id) = path.strip_prefix("/v1/operations/") {
             return self.operation(id);
