@@ -61,12 +61,12 @@ pub async fn run(data_dir: PathBuf, serving: Serving, dev: bool, out: &mut Outpu
     let verb = if dev { "dev" } else { "server" };
     let hint = format!("`sampan {verb} --data-dir {} --teardown` cleans up", data_dir.display());
     let config = Config {
-        data_dir: data_dir.clone(),
         api: serving.api,
         gateway: serving.gateway,
         cri_endpoint: serving.cri_endpoint,
         isolation_class: serving.isolation_class,
         dev,
+        ..Config::new(&data_dir)
     };
     let what = "starting the container runtime and checking isolation classes";
     let mut starting = pin!(progress::during(what, Server::start(config)));

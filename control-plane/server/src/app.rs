@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sampan_engine::route::Listener;
 use sampan_engine::runtime::Runtime;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::reconciler::{self, Note, Parts};
 use crate::registry::Registry;
-use crate::{auth, http};
+use crate::{auth, http, serve};
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
@@ -29,6 +30,23 @@ pub struct Config {
     pub isolation_class: Option<String>,
     /// `sampan dev`: registries on loopback are allowed, and workloads end with the server.
     pub dev: bool,
+    /// How long a client may take to send the head of a request, and then again its body.
+    pub client_timeout: Duration,
+}
+
+impl Config {
+    /// The usual settings of `sampan server`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            api: SocketAddr::from(([127, 0, 0, 1], 7080)),
+            gateway: SocketAddr::from(([127, 0, 0, 1], 7081)),
+            cri_endpoint: None,
+            isolation_class: None,
+            dev: false,
+            client_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// Why a server does not start. Each text says what to do.
@@ -177,16 +195,16 @@ impl Server {
             notes: notes.clone(),
             default_class,
             gateway_url: format!("http://{gateway}"),
+            body_timeout: config.client_timeout,
         });
         let (stop_api, stopped) = oneshot::channel::<()>();
         let reconcile = tokio::spawn(reconciler::run(parts, heard));
+        let head_timeout = config.client_timeout;
         let serve = tokio::spawn(async move {
             let done = async {
                 let _ = stopped.await;
             };
-            if let Err(e) = axum::serve(listener, router).with_graceful_shutdown(done).await {
-                tracing::error!(error = %e, "API ended");
-            }
+            serve::serve(listener, router, head_timeout, done).await;
         });
         Ok(Self {
             api: config.api,

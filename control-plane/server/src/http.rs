@@ -39,6 +39,8 @@ pub struct Api {
     pub notes: mpsc::UnboundedSender<Note>,
     pub default_class: String,
     pub gateway_url: String,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
 }
 
 /// Router with every endpoint of the table.
@@ -189,8 +191,12 @@ async fn dispatch(
         let detail = format!("{} needs the permission {:?}, which a read-only token has not", e.name, e.verb);
         return Err(Problem::new(403, "FORBIDDEN", "not permitted", detail).with("permission", e.name));
     }
-    let body = axum::body::to_bytes(body, BODY_LIMIT)
+    let body = tokio::time::timeout(api.body_timeout, axum::body::to_bytes(body, BODY_LIMIT))
         .await
+        .map_err(|_| {
+            let detail = format!("the body was not complete after {} s: send it again", api.body_timeout.as_secs());
+            Problem::new(408, "REQUEST_TIMEOUT", "body too slow", detail)
+        })?
         .map_err(|_| Problem::new(413, "TOO_LARGE", "body too large", "a request has at most 10 MiB"))?;
     let empty = String::new();
     let (ns, name) = (path.get("ns").unwrap_or(&empty), path.get("name").unwrap_or(&empty));
@@ -198,7 +204,7 @@ async fn dispatch(
     match (e.name, kind) {
         ("application_instances", _) => instances(api, ns, name),
         ("application_revisions", _) => revisions(api, ns, name),
-        ("application_restart", _) => restart(api, ns, name),
+        ("application_restart", _) => restart(api, &caller, ns, name, headers, &body),
         ("application_logs", _) => logs(api, ns, name, query).await,
         ("application_exec", _) => exec(api, ns, name, &body).await,
         ("operation_get", _) => operation(api, path.get("id").unwrap_or(&empty), query).await,
@@ -343,43 +349,45 @@ fn put(
     let expect = text("if-match").and_then(|v| v.trim().trim_matches('"').parse::<i64>().ok());
     let planned: Option<Class> =
         text("sampan-expected-change-class").and_then(|w| serde_json::from_value(w.into()).ok());
-    let digest = {
-        use sha2::{Digest, Sha256};
-        Sha256::digest([body.as_ref(), ns.as_bytes(), b"/", name.as_bytes(), kind.name.as_bytes()].concat()).to_vec()
-    };
-    let key = text("idempotency-key").map(str::to_owned);
+    let request = [kind.name.as_bytes(), ns.as_bytes(), name.as_bytes(), body].join(&b'/');
     let (status, shown) = write(&api.store, |tx| {
-        if let Some(key) = &key {
-            match tx.idempotency_begin(&caller.token_id, key, &digest, now)? {
-                Begin::Fresh => {}
-                Begin::Replay(a) => {
-                    let body = serde_json::from_slice(&a.body).unwrap_or(Value::Null);
-                    return Ok((a.status, body));
-                }
-                Begin::Mismatch => {
-                    let detail = "this Idempotency-Key was used for another request: make a new key";
-                    return Err(Problem::new(422, "IDEMPOTENCY_KEY_REUSED", "key reused", detail).into());
-                }
-                Begin::InFlight => {
-                    let detail = "the same request is under way: ask again";
-                    return Err(Problem::new(409, "OPERATION_RUNNING", "request under way", detail).into());
-                }
-            }
-        }
-        let old = tx.object(kind.name, sns, name)?;
-        let answer = store_spec(tx, kind, ns, name, &spec, secret.as_ref(), old, (create, expect, planned), now)?;
-        if let Some(key) = &key {
-            let stored = StoredAnswer {
-                status: answer.0,
-                headers: Vec::new(),
-                body: serde_json::to_vec(&answer.1).unwrap_or_default(),
-            };
-            tx.idempotency_finish(&caller.token_id, key, &stored)?;
-        }
-        Ok(answer)
+        once(tx, caller, headers, &request, now, || {
+            let old = tx.object(kind.name, sns, name)?;
+            store_spec(tx, kind, ns, name, &spec, secret.as_ref(), old, (create, expect, planned), now)
+        })
     })?;
     tell(api, kind, ns, name);
     Ok(ok(status, &shown))
+}
+
+/// Does `work`, but for one `Idempotency-Key` only once: the same request again gets the first answer. A refusal rolls
+/// the key back with everything else.
+fn once(
+    tx: &Tx<'_>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    request: &[u8],
+    now: i64,
+    work: impl FnOnce() -> Result<(u16, Value), StoreProblem>,
+) -> Result<(u16, Value), StoreProblem> {
+    use sha2::{Digest, Sha256};
+    let Some(key) = headers.get("idempotency-key").and_then(|v| v.to_str().ok()) else { return work() };
+    match tx.idempotency_begin(&caller.token_id, key, &Sha256::digest(request), now)? {
+        Begin::Fresh => {}
+        Begin::Replay(a) => return Ok((a.status, serde_json::from_slice(&a.body).unwrap_or(Value::Null))),
+        Begin::Mismatch => {
+            let detail = "this Idempotency-Key was used for another request: make a new key";
+            return Err(Problem::new(422, "IDEMPOTENCY_KEY_REUSED", "key reused", detail).into());
+        }
+        Begin::InFlight => {
+            let detail = "the same request is under way: ask again";
+            return Err(Problem::new(409, "OPERATION_RUNNING", "request under way", detail).into());
+        }
+    }
+    let (status, body) = work()?;
+    let stored = StoredAnswer { status, headers: Vec::new(), body: serde_json::to_vec(&body).unwrap_or_default() };
+    tx.idempotency_finish(&caller.token_id, key, &stored)?;
+    Ok((status, body))
 }
 
 fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
@@ -770,21 +778,32 @@ fn revisions(api: &Api, ns: &str, name: &str) -> Result<Response, Problem> {
     })
 }
 
-fn restart(api: &Api, ns: &str, name: &str) -> Result<Response, Problem> {
-    let op = write(&api.store, |tx| {
-        let o = existing(tx, ns, name)?;
-        let state = objects::state(tx, &objects::key(ns, name))?;
-        let active = state.request.is_some() || state.release.as_ref().is_some_and(|r| r.is_active());
-        if let Some((id, _)) = state.operation().filter(|_| active) {
-            let detail = format!("operation {id} is under way: wait for it");
-            return Err(Problem::new(409, "OPERATION_RUNNING", "a release is running", detail)
-                .with("operation_id", id)
-                .into());
-        }
-        Ok(start(tx, "restart", ns, name, o.generation, true, now_ms())?)
+fn restart(
+    api: &Api,
+    caller: &Caller,
+    ns: &str,
+    name: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Problem> {
+    let now = now_ms();
+    let request = [b"restart", ns.as_bytes(), name.as_bytes(), body].join(&b'/');
+    let (status, answer) = write(&api.store, |tx| {
+        once(tx, caller, headers, &request, now, || {
+            let o = existing(tx, ns, name)?;
+            let state = objects::state(tx, &objects::key(ns, name))?;
+            let active = state.request.is_some() || state.release.as_ref().is_some_and(|r| r.is_active());
+            if let Some((id, _)) = state.operation().filter(|_| active) {
+                let detail = format!("operation {id} is under way: wait for it");
+                return Err(Problem::new(409, "OPERATION_RUNNING", "a release is running", detail)
+                    .with("operation_id", id)
+                    .into());
+            }
+            Ok((202, json!({ "operation": start(tx, "restart", ns, name, o.generation, true, now)? })))
+        })
     })?;
     let _ = api.notes.send(Note::Wake(objects::key(ns, name)));
-    Ok(ok(202, &json!({ "operation": op })))
+    Ok(ok(status, &answer))
 }
 
 async fn operation(api: &Api, id: &str, query: &HashMap<String, String>) -> Result<Response, Problem> {

@@ -9,4 +9,5 @@ mod objects;
 mod reconciler;
 mod registry;
 
+mod serve;
 pub use app::{Config, Error, Server};

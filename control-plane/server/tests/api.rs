@@ -91,6 +91,27 @@ async fn an_idempotency_key_creates_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_restarts_once() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let at = "/v1/namespaces/shop/applications/cart/restart";
+    let send = async |key: &str| b.send("POST", at, &[("idempotency-key", key)], Some(&json!({}))).await;
+    let (first, a) = send("k1").await;
+    // While it runs and when it is done: a try whose answer was lost neither fails nor restarts again.
+    let (second, again) = send("k1").await;
+    assert_eq!((first, second, &a["operation"]["id"]), (202, 202, &again["operation"]["id"]));
+    assert_eq!(b.finish(&a).await["phase"], "Succeeded");
+    assert_eq!(send("k1").await.1["operation"]["id"], a["operation"]["id"]);
+    let (status, other) = send("k2").await;
+    assert_eq!(status, 202, "{other}");
+    assert_ne!(other["operation"]["id"], a["operation"]["id"]);
+    let name = "/v1/namespaces/shop/applications/other/restart";
+    let (status, reused) = b.send("POST", name, &[("idempotency-key", "k1")], Some(&json!({}))).await;
+    assert_eq!((status, reused["code"].as_str()), (422, Some("IDEMPOTENCY_KEY_REUSED")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_specs_are_refused_with_their_paths() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;

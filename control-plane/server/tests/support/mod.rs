@@ -230,18 +230,14 @@ pub async fn bench(fake: Fake) -> Bench {
 
 async fn start(fake: &Fake, dir: &std::path::Path) -> Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config {
-        data_dir: dir.to_owned(),
-        api: any,
-        gateway: any,
-        cri_endpoint: None,
-        isolation_class: None,
-        dev: true,
-    };
+    let config = Config { api: any, gateway: any, dev: true, client_timeout: CLIENT_TIMEOUT, ..Config::new(dir) };
     Server::start_with(config, Arc::new(fake.clone())).await.unwrap()
 }
 
 pub const IMAGE_A: &str =
+/// Long for a client that sends, short for a test that waits for it.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
     "127.0.0.1:1/demo/hello@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const IMAGE_B: &str =
     "127.0.0.1:1/demo/hello@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
