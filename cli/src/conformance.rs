@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use sampan_engine::runtime::{
-    ContainerSpec, ContainerState, ExecOutput, Isolation, ObservedContainer, ProbeAction, ProbeSpec, Probes, Runtime,
-    RuntimeError, Sandbox, SandboxSpec,
+    ContainerSpec, ContainerState, ExecOutput, Isolation, ObservedContainer, ProbeAction, ProbeReport, ProbeSpec,
+    Probes, Runtime, RuntimeError, Sandbox, SandboxSpec,
 };
 use sampan_node::{Node, NodeConfig, leftovers, oci, remains};
 use serde::Serialize;
@@ -500,7 +500,7 @@ impl Suite {
             let _ = send.send(report);
         });
         let probes = Probes { readiness: Some(spec), ..Probes::default() };
-        self.node.probes_watch(id.to_owned(), ip, probes, report);
+        self.node.probes_watch(id.to_owned(), ip, probes, ProbeReport::default(), report);
         let ready = tokio::time::timeout(Duration::from_secs(20), async {
             let mut last = String::new();
             while let Some(report) = heard.recv().await {

@@ -88,6 +88,14 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
+/// What a reference to a port means: its name, or a number.
+pub fn container_port(ports: &BTreeMap<String, Port>, reference: &str) -> Option<u16> {
+    match ports.get(reference) {
+        Some(p) => p.container_port.try_into().ok(),
+        None => reference.parse().ok().filter(|p| *p > 0),
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
     #[default]
@@ -246,10 +254,7 @@ pub struct LastOperation {
 impl Spec {
     /// Port number of a reference: a key of `network.ports` or a number.
     pub fn port(&self, reference: &str) -> Option<u16> {
-        match self.network.ports.get(reference) {
-            Some(p) => p.container_port.try_into().ok(),
-            None => reference.parse().ok().filter(|p| *p > 0),
-        }
+        container_port(&self.network.ports, reference)
     }
     /// Effective `max_unavailable` and `max_surge`.
     pub fn budget(&self) -> (u64, u64) {

@@ -313,6 +313,15 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
         return out;
     };
     row.sandbox_id = Some(sandbox.id.clone());
+    // Of what has ended only the last attempt stays, for its log: a crash loop must not fill the disk.
+    let mut ended: Vec<&ObservedContainer> =
+        sandbox.containers.iter().filter(|c| c.attempt != row.attempt && c.state == ContainerState::Exited).collect();
+    ended.sort_by_key(|c| c.attempt);
+    if let [oldest, _, ..] = ended[..] {
+        out.actions.push(Action::Remove { instance: row.name.clone(), container_id: oldest.id.clone() });
+        out.instance = Some(row);
+        return out;
+    }
     let serving = sandbox.containers.iter().find(|c| c.attempt != row.attempt && c.state == ContainerState::Running);
     match wanted(&row, sandbox) {
         None => {

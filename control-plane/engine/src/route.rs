@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sampan_schema::application::{Port, container_port};
 use serde::{Deserialize, Serialize};
 
 /// One instance's container attempt that may receive requests.
@@ -123,14 +124,16 @@ pub struct Serving {
     pub key: String,
     pub ip: std::net::IpAddr,
     pub revision: String,
+    /// Ports of its revision, by name.
+    pub ports: BTreeMap<String, Port>,
 }
 
-/// The whole table from every route and every application's serving instances. A port that does not resolve leaves
-/// its backend without endpoints: 503, never a guess.
+/// The whole table from every route and every application's serving instances. An instance whose revision lacks the
+/// port is left out: 503, never a guess.
 pub fn table<'a>(
     generation: u64,
     routes: impl IntoIterator<Item = &'a sampan_schema::route::Spec>,
-    application: &dyn Fn(&str, &str) -> Option<(&'a sampan_schema::application::Spec, &'a [Serving])>,
+    application: &dyn Fn(&str, &str) -> &'a [Serving],
 ) -> RouteTable {
     use sampan_schema::route::{PathType, Visibility};
     let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
@@ -140,22 +143,16 @@ pub fn table<'a>(
                 .backends
                 .iter()
                 .map(|b| {
-                    let found = application(&route.namespace, &b.application);
-                    let endpoints = found.and_then(|(spec, serving)| Some((spec.port(&b.port)?, serving)));
+                    let endpoint = |s: &Serving| {
+                        let addr = SocketAddr::new(s.ip, container_port(&s.ports, &b.port)?);
+                        Some(Endpoint { key: s.key.clone(), addr, revision: s.revision.clone() })
+                    };
+                    let serving = application(&route.namespace, &b.application);
                     Backend {
                         namespace: route.namespace.clone(),
                         application: b.application.clone(),
                         weight: b.weight.try_into().unwrap_or(0),
-                        endpoints: endpoints.map_or_else(Vec::new, |(port, serving)| {
-                            serving
-                                .iter()
-                                .map(|s| Endpoint {
-                                    key: s.key.clone(),
-                                    addr: SocketAddr::new(s.ip, port),
-                                    revision: s.revision.clone(),
-                                })
-                                .collect()
-                        }),
+                        endpoints: serving.iter().filter_map(endpoint).collect(),
                     }
                 })
                 .collect();
@@ -215,6 +212,26 @@ mod tests {
         assert!(matches!(at("/api"), Choice::Forward { .. }));
         assert_eq!(at("/apix"), Choice::NoRoute);
         assert_eq!(route(&t, Listener::Public, "b.example", "/api", 0), Choice::NoRoute);
+    }
+
+    #[test]
+    fn an_endpoint_has_the_port_of_its_own_revision() {
+        let port = |number| Port { container_port: number, protocol: sampan_schema::application::Protocol::HTTP };
+        let serving = |n: u8, ports: &[(&str, i64)]| Serving {
+            key: n.to_string(),
+            ip: [10, 0, 0, n].into(),
+            revision: n.to_string(),
+            ports: ports.iter().map(|(name, number)| ((*name).to_owned(), port(*number))).collect(),
+        };
+        let all = [serving(1, &[("http", 8080)]), serving(2, &[("http", 9090)]), serving(3, &[])];
+        let spec = serde_json::json!({
+            "namespace": "n", "name": "r", "hostnames": ["a.example"],
+            "rules": [{ "name": "all", "backends": [{ "application": "a", "port": "http" }] }],
+        });
+        let route: sampan_schema::route::Spec = serde_json::from_value(spec).unwrap();
+        let t = table(1, [&route], &|_, _| &all);
+        let found: Vec<_> = t.hosts["a.example"].rules[0].backends[0].endpoints.iter().map(|e| e.addr).collect();
+        assert_eq!(found, [SocketAddr::from(([10, 0, 0, 1], 8080)), SocketAddr::from(([10, 0, 0, 2], 9090))]);
     }
 
     #[test]

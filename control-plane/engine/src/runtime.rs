@@ -197,6 +197,13 @@ pub struct ProbeReport {
     pub message: String,
 }
 
+impl ProbeReport {
+    /// All is well.
+    pub fn passing() -> Self {
+        Self { started: Some(true), ready: true, live: Some(true), message: String::new() }
+    }
+}
+
 /// State of an image on the node, keyed by the reference that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImageState {
@@ -259,11 +266,14 @@ pub trait Runtime: Send + Sync + 'static {
     fn image_id(&self, reference: String) -> Work<'_, Result<Option<String>, RuntimeError>>;
 
     /// Starts or replaces the probes of one container attempt; `report` is called at every change of verdict.
+    /// `begun` is the verdict so far, which stands until a probe says otherwise: the default of a container that has
+    /// just started, the last report of one whose probes are replaced or that another server has left.
     fn probes_watch(
         &self,
         container_id: String,
         ip: IpAddr,
         probes: Probes,
+        begun: ProbeReport,
         report: Box<dyn Fn(ProbeReport) + Send + Sync>,
     );
     fn probes_forget(&self, container_id: &str);

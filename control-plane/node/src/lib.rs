@@ -34,6 +34,9 @@ use sampan_engine::runtime::{
 use tokio::sync::Mutex;
 
 pub use config::{NodeConfig, NodeError, Overhead};
+/// The bare client. Public for benchmarks only.
+#[doc(hidden)]
+pub use cri::Cri;
 pub use host::{HostCheck, host_report};
 pub use isolation::{Kernel, compare as isolation_compare};
 pub use teardown::{leftovers, remains, teardown};
@@ -90,16 +93,40 @@ pub struct Node {
     inner: Arc<Inner>,
 }
 
-/// Makes the data folder and takes its lock. Names are made from the path without links.
-fn lock_data_dir(data_dir: &Path) -> Result<(Identity, File), NodeError> {
-    let broken = |error: std::io::Error| NodeError::DataDir { path: data_dir.to_path_buf(), detail: error.to_string() };
-    std::fs::create_dir_all(data_dir).map_err(broken)?;
-    let identity = Identity::new(&data_dir.canonicalize().map_err(broken)?);
-    let lock = File::create(identity.lock_file()).map_err(broken)?;
-    match lock.try_lock() {
-        Ok(()) => Ok((identity, lock)),
-        Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::DataDirLocked { path: data_dir.to_path_buf() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(broken(error)),
+/// The right to run a node in a data folder, and so the first thing that a start takes: who has no right, or comes
+/// second, hears of that and not of what follows from it.
+#[derive(Debug)]
+pub struct Claim {
+    identity: Identity,
+    lock: File,
+}
+
+impl Claim {
+    /// # Errors
+    /// Not root although a private containerd needs it; the folder cannot be written, or is another node's.
+    pub fn take(config: &NodeConfig) -> Result<Self, NodeError> {
+        if config.cri_endpoint.is_none() && !rustix::process::geteuid().is_root() {
+            return Err(NodeError::NotRoot);
+        }
+        Self::of(&config.data_dir)
+    }
+
+    /// Makes the data folder and takes its lock. Names are made from the path without links.
+    pub(crate) fn of(path: &Path) -> Result<Self, NodeError> {
+        let broken = |error: std::io::Error| NodeError::DataDir { path: path.to_owned(), detail: error.to_string() };
+        std::fs::create_dir_all(path).map_err(broken)?;
+        let identity = Identity::new(&path.canonicalize().map_err(broken)?);
+        let lock = File::create(identity.lock_file()).map_err(broken)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { identity, lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::DataDirLocked { path: path.to_owned() }),
+            Err(std::fs::TryLockError::Error(error)) => Err(broken(error)),
+        }
+    }
+
+    /// The data folder, without links.
+    pub fn data_dir(&self) -> &Path {
+        &self.identity.data_dir
     }
 }
 
@@ -107,11 +134,12 @@ impl Node {
     /// Starts or adopts the container runtime, imports our image and checks every class. Workloads of an earlier
     /// run are left as they are: [`Runtime::list`] shows them.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let own = config.cri_endpoint.is_none();
-        if own && !rustix::process::geteuid().is_root() {
-            return Err(NodeError::NotRoot);
-        }
-        let (identity, lock) = lock_data_dir(&config.data_dir)?;
+        Self::start_in(Claim::take(&config)?, config).await
+    }
+
+    /// The same in a folder that was claimed before.
+    pub async fn start_in(claim: Claim, config: NodeConfig) -> Result<Self, NodeError> {
+        let Claim { identity, lock } = claim;
         let own_image = OwnImage::build()?;
         let (cri, private, bridge_ip) = match &config.cri_endpoint {
             Some(endpoint) => {
@@ -318,10 +346,11 @@ impl Runtime for Node {
         container_id: String,
         ip: IpAddr,
         probes: Probes,
+        begun: ProbeReport,
         report: Box<dyn Fn(ProbeReport) + Send + Sync>,
     ) {
         let inner = &self.inner;
-        inner.watches.watch(&inner.runtime, inner.cri.clone(), container_id, ip, probes, report);
+        inner.watches.watch(&inner.runtime, inner.cri.clone(), container_id, ip, probes, begun, report);
     }
 
     fn probes_forget(&self, container_id: &str) {

@@ -98,10 +98,11 @@ impl Watches {
         id: String,
         ip: IpAddr,
         probes: Probes,
+        begun: ProbeReport,
         report: Box<dyn Fn(ProbeReport) + Send + Sync>,
     ) {
         let target = Target { cri, id: id.clone(), ip };
-        let task = runtime.spawn(watch(target, probes, report));
+        let task = runtime.spawn(watch(target, probes, begun, report));
         if let Some(old) = self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id, task) {
             old.abort();
         }
@@ -146,17 +147,25 @@ impl Reporter {
     }
 }
 
-async fn watch(target: Target, probes: Probes, report: Box<dyn Fn(ProbeReport) + Send + Sync>) {
-    let begun = ProbeReport {
-        started: probes.startup.is_none().then_some(true),
-        ready: probes.startup.is_none() && probes.readiness.is_none(),
-        live: probes.liveness.is_none().then_some(true),
+/// The report before the first probe has run: what is not probed passes, what has passed stands.
+fn first_report(probes: &Probes, begun: &ProbeReport) -> ProbeReport {
+    let started = probes.startup.is_none() || begun.started == Some(true);
+    let live = probes.liveness.is_none() || begun.live == Some(true);
+    ProbeReport {
+        started: started.then_some(true),
+        ready: started && (probes.readiness.is_none() || begun.ready),
+        live: live.then_some(true),
         message: String::new(),
-    };
-    report(begun.clone());
-    let reporter = Arc::new(Reporter { state: Mutex::new(begun), report });
-    if let Some(startup) = &probes.startup {
-        let started = follow(&target, startup, true, true, |verdict, message| {
+    }
+}
+
+async fn watch(target: Target, probes: Probes, begun: ProbeReport, report: Box<dyn Fn(ProbeReport) + Send + Sync>) {
+    let first = first_report(&probes, &begun);
+    report(first.clone());
+    let (ready, live) = (first.ready.then_some(true), first.live);
+    let reporter = Arc::new(Reporter { state: Mutex::new(first.clone()), report });
+    if let Some(startup) = probes.startup.as_ref().filter(|_| first.started != Some(true)) {
+        let started = follow(&target, startup, None, true, true, |verdict, message| {
             reporter.update(|state| {
                 state.started = verdict;
                 state.message = message;
@@ -172,7 +181,7 @@ async fn watch(target: Target, probes: Probes, report: Box<dyn Fn(ProbeReport) +
     }
     let readiness = async {
         if let Some(probe) = &probes.readiness {
-            follow(&target, probe, true, false, |verdict, message| {
+            follow(&target, probe, ready, ready.is_none(), false, |verdict, message| {
                 reporter.update(|state| {
                     state.ready = verdict == Some(true);
                     state.message = message;
@@ -183,7 +192,7 @@ async fn watch(target: Target, probes: Probes, report: Box<dyn Fn(ProbeReport) +
     };
     let liveness = async {
         if let Some(probe) = &probes.liveness {
-            follow(&target, probe, false, false, |verdict, message| {
+            follow(&target, probe, live, false, false, |verdict, message| {
                 reporter.update(|state| {
                     state.live = verdict;
                     // Readiness usually says the same, and says it first.
@@ -198,16 +207,17 @@ async fn watch(target: Target, probes: Probes, report: Box<dyn Fn(ProbeReport) +
     futures_util::future::join(readiness, liveness).await;
 }
 
-/// Probes for ever, or until the first verdict.
+/// Probes for ever, or until the first verdict. `verdict` is the one so far.
 async fn follow(
     target: &Target,
     probe: &ProbeSpec,
+    verdict: Option<bool>,
     eager: bool,
     once: bool,
     mut tell: impl FnMut(Option<bool>, String),
 ) -> Option<bool> {
     tokio::time::sleep(Duration::from_millis(probe.initial_delay_ms)).await;
-    let mut threshold = Threshold::new(probe.success_threshold, probe.failure_threshold);
+    let mut threshold = Threshold { verdict, ..Threshold::new(probe.success_threshold, probe.failure_threshold) };
     let mut pace = Pace::new(Duration::from_millis(probe.period_ms), eager);
     let begun = Instant::now();
     loop {

@@ -4,10 +4,11 @@ mod admission;
 pub mod app;
 mod auth;
 pub mod clock;
+mod container;
 mod http;
 mod objects;
 mod reconciler;
 mod registry;
-
 mod serve;
+
 pub use app::{Config, Error, Server};

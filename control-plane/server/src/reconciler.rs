@@ -13,18 +13,18 @@ use sampan_engine::reconcile::{self, Decision, View};
 use sampan_engine::revision::{self, Inputs, Revision};
 use sampan_engine::route::{self, Serving};
 use sampan_engine::runtime::{
-    ClassStatus, ContainerSpec, ContainerState, ImageState, Isolation, ObservedSandbox, ProbeAction, ProbeReport,
-    ProbeSpec, Probes, Runtime, RuntimeError, SandboxSpec,
+    ClassStatus, ContainerSpec, ContainerState, ImageState, Isolation, ObservedContainer, ObservedSandbox, ProbeReport,
+    Probes, Runtime, RuntimeError, SandboxSpec,
 };
 use sampan_gateway::Gateway;
 use sampan_schema::application::Spec;
-use sampan_schema::container::{FieldRef, PullPolicy};
+use sampan_schema::container::PullPolicy;
 use sampan_schema::operation::Phase;
-use sampan_store::{EventType, NewEvent, Object, Reader, Store, StoreError};
-use serde_json::Value;
+use sampan_store::{EventType, NewEvent, Object, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
+use crate::container;
 use crate::objects;
 use crate::registry::Registry;
 
@@ -109,7 +109,7 @@ struct Reconciler {
     dirty: BTreeSet<String>,
     routes_dirty: bool,
     /// What serves, by app; the route table is made from it.
-    serving: BTreeMap<String, (Spec, Vec<Serving>)>,
+    serving: BTreeMap<String, Vec<Serving>>,
     generation: u64,
 }
 
@@ -221,10 +221,8 @@ impl Reconciler {
         }
         self.listing = true;
         let (runtime, tell, began) = (self.parts.runtime.clone(), self.tell.clone(), self.heard);
-        tokio::spawn(async move {
-            let result = runtime.list().await;
-            let _ = tell.send(Heard::Listed { began, result });
-        });
+        let work = async move { runtime.list().await };
+        beside(tell, work, move |result| Heard::Listed { began, result: result.flatten() });
     }
 
     fn listed(&mut self, began: u64, result: Result<Vec<ObservedSandbox>, RuntimeError>) {
@@ -367,7 +365,7 @@ impl Reconciler {
         self.generation += 1;
         let serving = &self.serving;
         let table = route::table(self.generation, &routes, &|ns, name| {
-            serving.get(&objects::key(ns, name)).map(|(spec, list)| (spec, list.as_slice()))
+            serving.get(&objects::key(ns, name)).map(Vec::as_slice).unwrap_or_default()
         });
         if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
             tracing::error!(error = %e, "the gateway refuses the route table");
@@ -414,13 +412,16 @@ impl Reconciler {
             self.wanted(app, &object, namespace.as_ref(), &spec, &state, current)
         };
         let mut fresh = None;
-        if let Ok(w) = &wanted
-            && !revisions.contains_key(&w.hash)
-        {
-            state.revisions += 1;
-            let row = Revision { number: state.revisions, ..w.clone() };
-            revisions.insert(row.hash.clone(), row.clone());
-            fresh = Some(row);
+        if let Ok(w) = &wanted {
+            let known = revisions.get(&w.hash);
+            // Ports and probes are not part of the content, and those in force belong to the newest spec.
+            if known.is_none_or(|known| known.template != w.template) {
+                state.revisions += u64::from(known.is_none());
+                let number = known.map_or(state.revisions, |known| known.number);
+                let row = Revision { number, ..w.clone() };
+                revisions.insert(row.hash.clone(), row.clone());
+                fresh = Some(row);
+            }
         }
         let mut seen = self.seen(&rows);
         self.adopt_orphans(app, &rows);
@@ -450,7 +451,7 @@ impl Reconciler {
                 self.made.remove(&row.name);
             }
         }
-        self.carry_out(app, &spec, &revisions, &d);
+        self.carry_out(app, &revisions, &d);
         if let Some(at) = d.wake_at {
             self.wakes.insert(app.to_owned(), at);
         } else {
@@ -612,9 +613,7 @@ impl Reconciler {
             let mut probes = BTreeMap::new();
             let mut in_flight = BTreeMap::new();
             for c in sandboxes.iter().flat_map(|s| &s.containers) {
-                if let Some(p) = self.probing.get(&c.id) {
-                    probes.insert(c.id.clone(), p.report.clone());
-                }
+                probes.insert(c.id.clone(), self.verdict(row, c));
                 let key = row.endpoint_key(c.attempt);
                 let n = self.parts.gateway.in_flight(&key);
                 if n > 0 {
@@ -634,6 +633,16 @@ impl Reconciler {
             out.insert(row.name.clone(), seen);
         }
         out
+    }
+
+    /// What is known of a container's probes. A row that says ready is believed until a probe says otherwise: the
+    /// probes of a server that was restarted have not run yet.
+    fn verdict(&self, row: &Instance, c: &ObservedContainer) -> ProbeReport {
+        match self.probing.get(&c.id) {
+            Some(probing) => probing.report.clone(),
+            None if row.attempt == c.attempt && row.ready_since.is_some() => ProbeReport::passing(),
+            None => ProbeReport::default(),
+        }
     }
 
     /// The revision of the present spec, or why there is none yet.
@@ -658,7 +667,7 @@ impl Reconciler {
             return Err(RuntimeError::transient("ResolvingImage", "the image is being resolved"));
         };
         let config = if spec.container.restart_on_config_change {
-            let hash = self.parts.store.read(|r| config_hash(r, spec));
+            let hash = self.parts.store.read(|r| container::config_hash(r, spec));
             Some(hash.map_err(|e| RuntimeError::transient("StoreUnavailable", e.to_string()))?)
         } else {
             None
@@ -691,31 +700,36 @@ impl Reconciler {
         let row = Resolving { image: image.clone(), operation: operation.clone(), error: None, tries, retry_at: 0 };
         self.resolving.insert(app.to_owned(), row);
         let (registry, runtime) = (self.parts.registry.clone(), self.parts.runtime.clone());
-        let (tell, app) = (self.tell.clone(), app.to_owned());
-        tokio::spawn(async move {
-            let result = if policy == PullPolicy::Never {
-                match runtime.image_id(image.clone()).await {
-                    Ok(Some(id)) => Ok((id.clone(), id)),
-                    Ok(None) => Err(RuntimeError::permanent(
-                        "ImageNotFound",
-                        format!("{image:?} is not on the node and image_pull_policy is Never"),
-                    )),
-                    Err(e) => Err(e),
-                }
+        let (app, reference) = (app.to_owned(), image.clone());
+        let work = async move {
+            if policy == PullPolicy::Never {
+                let id = runtime.image_id(reference.clone()).await?.ok_or_else(|| {
+                    let text = format!("{reference:?} is not on the node and image_pull_policy is Never");
+                    RuntimeError::permanent("ImageNotFound", text)
+                })?;
+                Ok((id.clone(), id))
             } else {
-                registry.resolve(&image).await
-            };
-            let _ = tell.send(Heard::Resolved { app, image, operation, result });
+                registry.resolve(&reference).await
+            }
+        };
+        beside(self.tell.clone(), work, move |result| {
+            let result = result.flatten();
+            Heard::Resolved { app, image, operation, result }
         });
         wait
     }
 
-    fn carry_out(&mut self, app: &str, spec: &Spec, revisions: &BTreeMap<String, Revision>, d: &Decision) {
-        self.watch_probes(app, spec, d);
-        let serving: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i)).collect();
-        let entry = (spec.clone(), serving);
-        if self.serving.get(app) != Some(&entry) {
-            self.serving.insert(app.to_owned(), entry);
+    fn carry_out(&mut self, app: &str, revisions: &BTreeMap<String, Revision>, d: &Decision) {
+        // A container has the ports and probes of its own revision: the newest spec may be that of another one.
+        let mut specs: BTreeMap<&str, Option<Spec>> = BTreeMap::new();
+        let mut spec = |hash: &str| {
+            let (hash, revision) = revisions.get_key_value(hash)?;
+            specs.entry(hash).or_insert_with(|| serde_json::from_value(revision.template.clone()).ok()).clone()
+        };
+        self.watch_probes(app, &mut spec, d);
+        let serving: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
+        if self.serving.get(app) != Some(&serving) {
+            self.serving.insert(app.to_owned(), serving);
             self.routes_dirty = true;
         }
         for action in d.actions.clone() {
@@ -726,8 +740,10 @@ impl Reconciler {
                         let ip = self.sandboxes.get(instance).and_then(|s| s.iter().find_map(|s| s.ip));
                         match (row, revisions.get(revision)) {
                             (Some(row), Some(r)) => {
-                                let made =
-                                    self.parts.store.read(|reader| Ok::<_, StoreError>(container(reader, row, r, ip)));
+                                let made = self
+                                    .parts
+                                    .store
+                                    .read(|reader| Ok::<_, StoreError>(container::create_spec(reader, row, r, ip)));
                                 Some(made.unwrap_or_else(|e| {
                                     Err(RuntimeError::transient("StoreUnavailable", e.to_string()))
                                 }))
@@ -742,18 +758,18 @@ impl Reconciler {
     }
 
     /// The container that takes requests: the running one, while the row says that there is traffic.
-    fn serves(&self, row: &Instance) -> Option<Serving> {
+    fn serves(&self, row: &Instance, spec: &mut dyn FnMut(&str) -> Option<Spec>) -> Option<Serving> {
         if row.traffic != Traffic::On || row.terminating {
             return None;
         }
         let sandbox =
             self.sandboxes.get(&row.name)?.iter().find(|s| s.generation == row.sandbox.generation && s.ready)?;
         let c = sandbox.containers.iter().find(|c| c.state == ContainerState::Running)?;
-        Some(Serving { key: row.endpoint_key(c.attempt), ip: sandbox.ip?, revision: c.revision.clone() })
+        let ports = spec(&c.revision).map(|spec| spec.network.ports).unwrap_or_default();
+        Some(Serving { key: row.endpoint_key(c.attempt), ip: sandbox.ip?, revision: c.revision.clone(), ports })
     }
 
-    fn watch_probes(&mut self, app: &str, spec: &Spec, d: &Decision) {
-        let wanted = probes(spec);
+    fn watch_probes(&mut self, app: &str, spec: &mut dyn FnMut(&str) -> Option<Spec>, d: &Decision) {
         let keep: BTreeSet<&String> = d.probes.iter().map(|(_, c)| c).collect();
         let gone: Vec<String> =
             self.probing.iter().filter(|(c, p)| p.app == app && !keep.contains(c)).map(|(c, _)| c.clone()).collect();
@@ -762,18 +778,23 @@ impl Reconciler {
             self.probing.remove(&c);
         }
         for (instance, container) in &d.probes {
+            let Some(row) = d.instances.iter().find(|row| row.name == *instance) else { continue };
+            let sandboxes = self.sandboxes.get(instance).map(Vec::as_slice).unwrap_or_default();
+            let found = sandboxes.iter().flat_map(|s| &s.containers).find(|c| c.id == *container);
+            let Some((found, spec)) = found.and_then(|c| Some((c, spec(&c.revision)?))) else { continue };
+            let wanted = container::probes(&spec);
             if self.probing.get(container).is_some_and(|p| p.probes == wanted) {
                 continue;
             }
-            let Some(ip) = self.sandboxes.get(instance).and_then(|s| s.iter().find_map(|s| s.ip)) else { continue };
+            let Some(ip) = sandboxes.iter().find_map(|s| s.ip) else { continue };
             let (tell, id) = (self.tell.clone(), container.clone());
-            // New probes on a running container: its verdict stands until they say otherwise.
-            let report = self.probing.remove(container).map(|p| p.report).unwrap_or_default();
-            self.probing.insert(container.clone(), Probing { probes: wanted.clone(), app: app.to_owned(), report });
+            let begun = self.verdict(row, found);
+            let probing = Probing { probes: wanted.clone(), app: app.to_owned(), report: begun.clone() };
+            self.probing.insert(container.clone(), probing);
             let on_change = move |report| {
                 let _ = tell.send(Heard::Probed { container: id.clone(), report });
             };
-            self.parts.runtime.probes_watch(container.clone(), ip, wanted.clone(), Box::new(on_change));
+            self.parts.runtime.probes_watch(container.clone(), ip, wanted, begun, Box::new(on_change));
         }
     }
 
@@ -782,10 +803,9 @@ impl Reconciler {
         let (runtime, tell, app) = (self.parts.runtime.clone(), self.tell.clone(), app.to_owned());
         if let Action::Pull { reference } = action {
             self.images.insert(reference.clone(), ImageState::Pulling);
-            tokio::spawn(async move {
-                let result = runtime.image_pull(reference.clone()).await;
-                let _ = tell.send(Heard::Pulled { reference, result });
-            });
+            let pulled = reference.clone();
+            let work = async move { runtime.image_pull(pulled).await };
+            beside(tell, work, move |result| Heard::Pulled { reference, result: result.flatten() });
             return;
         }
         let instance = match &action {
@@ -809,7 +829,7 @@ impl Reconciler {
                 _ => None,
             }
         });
-        tokio::spawn(async move {
+        let work = async move {
             let mut made = None;
             let (result, sandbox) = match action {
                 Action::RunSandbox { spec, .. } => {
@@ -842,138 +862,26 @@ impl Reconciler {
                 Some(id) => runtime.observe(id.clone()).await.ok().map(|now| (id, now)),
                 None => None,
             };
-            let ended = Ended { error: result.err(), made, look };
-            let _ = tell.send(Heard::Done { app, instance, ended });
+            Ended { error: result.err(), made, look }
+        };
+        beside(tell, work, move |result| {
+            let ended = result.unwrap_or_else(|e| Ended { error: Some(e), made: None, look: None });
+            Heard::Done { app, instance, ended }
         });
     }
 }
 
-/// Hash of the content of every config map and secret that the container refers to.
-fn config_hash(r: &Reader<'_>, spec: &Spec) -> Result<String, StoreError> {
-    let mut names: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for e in spec.container.env_refs.values() {
-        names.extend(e.config_map.iter().map(|k| ("config_map", k.name.as_str())));
-        names.extend(e.secret.iter().map(|k| ("secret", k.name.as_str())));
-    }
-    for e in &spec.container.env_from {
-        names.extend(e.config_map.iter().map(|n| ("config_map", n.as_str())));
-        names.extend(e.secret.iter().map(|n| ("secret", n.as_str())));
-    }
-    let mut content = Vec::new();
-    for (kind, name) in names {
-        content.push((kind, name, data(r, kind, &spec.namespace, name)?));
-    }
-    Ok(sampan_schema::content_hash(&content))
-}
-
-/// Content of a config map or secret.
-fn data(r: &Reader<'_>, kind: &str, ns: &str, name: &str) -> Result<Option<BTreeMap<String, String>>, StoreError> {
-    let value = if kind == "secret" {
-        r.object_private(kind, ns, name)?
-    } else {
-        r.object(kind, ns, name)?.map(|o| o.spec.get("data").cloned().unwrap_or_default())
-    };
-    Ok(value.map(|v: Value| serde_json::from_value(v).unwrap_or_default()))
-}
-
-/// What the runtime is asked to create, environment resolved.
-fn container(
-    r: &Reader<'_>,
-    row: &Instance,
-    revision: &Revision,
-    ip: Option<std::net::IpAddr>,
-) -> Result<ContainerSpec, RuntimeError> {
-    let spec: Spec = serde_json::from_value(revision.template.clone())
-        .map_err(|e| RuntimeError::permanent("InvalidRevision", e.to_string()))?;
-    let c = &spec.container;
-    let ns = &spec.namespace;
-    let load = |kind: &str, name: &str| {
-        data(r, kind, ns, name).map_err(|e| RuntimeError::transient("StoreUnavailable", e.to_string()))
-    };
-    let missing = |at: String, what: String| {
-        RuntimeError::transient(
-            "ConfigMissing",
-            format!("container.{at}: {what} does not exist; create it or set optional"),
-        )
-    };
-    let mut env: BTreeMap<String, String> = BTreeMap::new();
-    for (i, from) in c.env_from.iter().enumerate() {
-        let pair = from.config_map.as_ref().map(|n| ("config_map", n));
-        let Some((kind, name)) = pair.or(from.secret.as_ref().map(|n| ("secret", n))) else { continue };
-        match load(kind, name)? {
-            Some(all) => env.extend(all.into_iter().map(|(k, v)| (format!("{}{k}", from.prefix), v))),
-            None if from.optional => {}
-            None => return Err(missing(format!("env_from[{i}]"), format!("{kind} {name:?}"))),
-        }
-    }
-    for (key, e) in &c.env_refs {
-        let value = if let Some(field) = e.field {
-            Some(match field {
-                FieldRef::InstanceName => row.name.clone(),
-                FieldRef::InstanceIp => ip.map(|ip| ip.to_string()).unwrap_or_default(),
-                FieldRef::Revision => revision.hash.clone(),
-                FieldRef::Namespace => ns.clone(),
-            })
-        } else {
-            let pair = e.config_map.as_ref().map(|k| ("config_map", k));
-            let Some((kind, k)) = pair.or(e.secret.as_ref().map(|k| ("secret", k))) else { continue };
-            let value = load(kind, &k.name)?.and_then(|mut all| all.remove(&k.key));
-            if value.is_none() && !k.optional {
-                return Err(missing(format!("env_refs[{key:?}]"), format!("key {:?} of {kind} {:?}", k.key, k.name)));
-            }
-            value
-        };
-        env.extend(value.map(|v| (key.clone(), v)));
-    }
-    env.extend(c.env.clone());
-    Ok(ContainerSpec {
-        name: "main".into(),
-        attempt: row.attempt,
-        image: revision.pull_reference.clone(),
-        command: c.command.clone().unwrap_or_default(),
-        args: c.args.clone().unwrap_or_default(),
-        working_dir: c.working_dir.clone(),
-        env: env.into_iter().collect(),
-        cpu_millis: row.sandbox.cpu_millis,
-        memory_bytes: row.sandbox.memory_bytes,
-        spec_hash: revision.spec_hash.clone(),
-        revision: revision.hash.clone(),
-    })
-}
-
-/// Declared probes in the runtime's words. Validation has seen to it that ports resolve.
-fn probes(spec: &Spec) -> Probes {
-    let one = |p: &sampan_schema::probe::Probe| {
-        let port = |reference: &str| spec.port(reference).unwrap_or(0);
-        let action = if let Some(h) = &p.http_get {
-            ProbeAction::Http {
-                port: port(&h.port),
-                path: h.path.clone(),
-                host: h.host.clone(),
-                headers: h.headers.clone(),
-                expect_status: h.expect_status.iter().filter_map(|s| (*s).try_into().ok()).collect(),
-            }
-        } else if let Some(t) = &p.tcp_socket {
-            ProbeAction::Tcp { port: port(&t.port) }
-        } else if let Some(g) = &p.grpc {
-            ProbeAction::Grpc { port: port(&g.port), service: g.service.clone() }
-        } else {
-            ProbeAction::Exec { command: p.exec.as_ref().map(|e| e.command.clone()).unwrap_or_default() }
-        };
-        let ms = |s: i64| s.max(0) as u64 * 1000;
-        ProbeSpec {
-            action,
-            initial_delay_ms: ms(p.initial_delay_seconds),
-            period_ms: ms(p.period_seconds),
-            timeout_ms: ms(p.timeout_seconds),
-            success_threshold: p.success_threshold.max(1) as u32,
-            failure_threshold: p.failure_threshold.max(1) as u32,
-        }
-    };
-    let p = &spec.container.probes;
-    Probes {
-        startup: p.startup.as_ref().map(one),
-        readiness: p.readiness.as_ref().map(one),
-        liveness: p.liveness.as_ref().map(one),
-    }
+/// Works beside the loop and tells how it ended. A panic is an end too: nothing stays under way for ever.
+fn beside<T: Send + 'static>(
+    tell: mpsc::UnboundedSender<Heard>,
+    work: impl Future<Output = T> + Send + 'static,
+    heard: impl FnOnce(Result<T, RuntimeError>) -> Heard + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let result = tokio::spawn(work).await.map_err(|e| {
+            tracing::error!(error = %e, "a task broke off; this is a bug");
+            RuntimeError::transient("Unknown", "a task of the server broke off, see its log; it is tried again")
+        });
+        let _ = tell.send(heard(result));
+    });
 }

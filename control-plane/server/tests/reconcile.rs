@@ -57,6 +57,28 @@ async fn metadata_and_probes_restart_nothing_and_scale_touches_no_running_instan
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ready_instance_keeps_its_traffic_until_new_probes_or_those_of_a_new_server_say_otherwise() {
+    let mut b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 2)).await;
+    let before = b.instances().await;
+    b.fake.faults(|f| f.probes_wait = true);
+    let asked = |b: &support::Bench| b.fake.calls().iter().filter(|c| c.starts_with("probe ")).count();
+    let mut body = app(IMAGE_A, 2);
+    body["container"]["probes"] =
+        json!({ "readiness": { "tcp_socket": { "port": "http" }, "initial_delay_seconds": 600 } });
+    let (known, (status, _)) = (asked(&b), b.update(CART, &body).await);
+    assert_eq!(status, 200);
+    wait_for("the new probes", async || asked(&b) == known + 2).await;
+    assert!(b.instances().await.iter().all(|i| i["ready"] == true), "{:?}", b.instances().await);
+    b.restart().await;
+    wait_for("the probes of the new server", async || asked(&b) == known + 4).await;
+    let after = b.instances().await;
+    assert!(after.iter().all(|i| i["ready"] == true), "{after:?}");
+    assert_eq!(column(&before, "container_id"), column(&after, "container_id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn resources_give_new_sandboxes() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;

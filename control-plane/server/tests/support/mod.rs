@@ -18,6 +18,10 @@ pub struct Faults {
     pub images: BTreeMap<String, RuntimeError>,
     /// Spec hashes or revisions whose containers never become ready.
     pub unready_env: Option<(String, String)>,
+    /// Probes are in their initial delay: nothing but the verdict so far is reported.
+    pub probes_wait: bool,
+    /// Calls that panic, once each, by how they begin.
+    pub panics: Vec<&'static str>,
 }
 
 #[derive(Default)]
@@ -63,6 +67,11 @@ impl Fake {
     }
     fn with<T>(&self, call: String, f: impl FnOnce(&mut World) -> T) -> T {
         let mut w = self.world.lock().unwrap();
+        if let Some(at) = w.faults.panics.iter().position(|p| call.starts_with(p)) {
+            w.faults.panics.remove(at);
+            drop(w);
+            panic!("asked for: {call}");
+        }
         w.calls.push(call);
         f(&mut w)
     }
@@ -154,7 +163,7 @@ impl Runtime for Fake {
         }))
     }
     fn list(&self) -> Work<'_, Result<Vec<ObservedSandbox>, RuntimeError>> {
-        done(Ok(self.sandboxes()))
+        done(self.with("list".into(), |w| Ok(w.sandboxes.values().cloned().collect())))
     }
     fn observe(&self, id: String) -> Work<'_, Result<Option<ObservedSandbox>, RuntimeError>> {
         done(Ok(self.world.lock().unwrap().sandboxes.get(&id).cloned()))
@@ -168,7 +177,19 @@ impl Runtime for Fake {
     fn image_id(&self, _: String) -> Work<'_, Result<Option<String>, RuntimeError>> {
         done(Ok(None))
     }
-    fn probes_watch(&self, id: String, _: IpAddr, _: Probes, report: Box<dyn Fn(ProbeReport) + Send + Sync>) {
+    fn probes_watch(
+        &self,
+        id: String,
+        _: IpAddr,
+        probes: Probes,
+        begun: ProbeReport,
+        report: Box<dyn Fn(ProbeReport) + Send + Sync>,
+    ) {
+        if self.with(format!("probe {id} begun ready={}", begun.ready), |w| w.faults.probes_wait) {
+            // As the node does: what stands is said at once, and the rest only after the initial delay.
+            report(ProbeReport { ready: probes.readiness.is_none() || begun.ready, ..ProbeReport::passing() });
+            return;
+        }
         let (unready, env) = {
             let w = self.world.lock().unwrap();
             (w.faults.unready_env.clone(), w.env.get(&id).cloned().unwrap_or_default())
@@ -228,6 +249,9 @@ pub async fn bench(fake: Fake) -> Bench {
     }
 }
 
+/// Long for a client that sends, short for a test that waits for it.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
 async fn start(fake: &Fake, dir: &std::path::Path) -> Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config { api: any, gateway: any, dev: true, client_timeout: CLIENT_TIMEOUT, ..Config::new(dir) };
@@ -235,9 +259,6 @@ async fn start(fake: &Fake, dir: &std::path::Path) -> Server {
 }
 
 pub const IMAGE_A: &str =
-/// Long for a client that sends, short for a test that waits for it.
-pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
-
     "127.0.0.1:1/demo/hello@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const IMAGE_B: &str =
     "127.0.0.1:1/demo/hello@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
