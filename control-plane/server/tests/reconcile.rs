@@ -181,6 +181,26 @@ async fn an_update_to_a_class_without_handler_touches_no_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_panics_is_tried_again_and_its_instance_is_not_busy_for_ever() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.fake.faults(|f| f.panics = vec!["list", "run", "pull", "create", "start"]);
+    let mut body = app(IMAGE_A, 1);
+    body["update_strategy"]["progress_deadline_seconds"] = 40.into();
+    b.deployed(&body).await;
+    wait_for("every call panicked", async || {
+        let mut left = 0;
+        b.fake.faults(|f| left = f.panics.len());
+        left == 0
+    })
+    .await;
+    b.fake.faults(|f| f.panics = vec!["stop", "remove"]);
+    let (_, answer) = b.send("DELETE", CART, &[("if-match", "*")], None).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    assert!(b.fake.sandboxes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_restarts_in_the_same_sandbox() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;

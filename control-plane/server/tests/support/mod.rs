@@ -66,14 +66,18 @@ impl Fake {
         }
     }
     fn with<T>(&self, call: String, f: impl FnOnce(&mut World) -> T) -> T {
+        self.stumble(&call);
+        let mut w = self.world.lock().unwrap();
+        w.calls.push(call);
+        f(&mut w)
+    }
+    fn stumble(&self, call: &str) {
         let mut w = self.world.lock().unwrap();
         if let Some(at) = w.faults.panics.iter().position(|p| call.starts_with(p)) {
             w.faults.panics.remove(at);
             drop(w);
             panic!("asked for: {call}");
         }
-        w.calls.push(call);
-        f(&mut w)
     }
 }
 
@@ -163,7 +167,8 @@ impl Runtime for Fake {
         }))
     }
     fn list(&self) -> Work<'_, Result<Vec<ObservedSandbox>, RuntimeError>> {
-        done(self.with("list".into(), |w| Ok(w.sandboxes.values().cloned().collect())))
+        self.stumble("list");
+        done(Ok(self.sandboxes()))
     }
     fn observe(&self, id: String) -> Work<'_, Result<Option<ObservedSandbox>, RuntimeError>> {
         done(Ok(self.world.lock().unwrap().sandboxes.get(&id).cloned()))
