@@ -57,7 +57,7 @@ pub enum NodeError {
     BinaryMissing { binary: String, package: String },
     #[error("CNI plugin `{plugin}` is not in {searched}: apt-get install containernetworking-plugins")]
     CniPluginMissing { plugin: String, searched: String },
-    #[error("data folder {path}: {detail}")]
+    #[error("data folder {path}: {detail}; choose a writable --data-dir")]
     DataDir { path: PathBuf, detail: String },
     #[error("data folder {path} is used by another sampan process: stop it, or choose another --data-dir")]
     DataDirLocked { path: PathBuf },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sampan_engine::route::Listener;
 use sampan_engine::runtime::Runtime;
 use sampan_gateway::{Gateway, GatewayError};
-use sampan_node::{Node, NodeConfig, NodeError};
+use sampan_node::{Claim, Node, NodeConfig, NodeError};
 use sampan_schema::permission::Role;
 use sampan_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -58,8 +58,6 @@ pub enum Error {
     Gateway(#[from] GatewayError),
     #[error("database: {0}")]
     Store(#[from] StoreError),
-    #[error("data folder {path}: {detail}; choose a writable --data-dir")]
-    DataDir { path: PathBuf, detail: String },
     #[error("API address {address}: {detail}; choose another --api")]
     Bind { address: SocketAddr, detail: String },
     #[error("{0}")]
@@ -88,24 +86,23 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Opens everything in the order in which it can fail cheaply: folder, addresses, database, runtime.
+    /// Opens everything in the order in which it can fail cheaply: folder, addresses, runtime, database.
     ///
     /// # Errors
     /// See [`Error`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        let bad = |detail: std::io::Error| Error::DataDir { path: config.data_dir.clone(), detail: detail.to_string() };
-        std::fs::create_dir_all(&config.data_dir).map_err(bad)?;
-        let data_dir = config.data_dir.canonicalize().map_err(bad)?;
+        let mut node_config = NodeConfig::new(&config.data_dir);
+        node_config.cri_endpoint.clone_from(&config.cri_endpoint);
+        // With the folder's lock, so the database is opened by one server only.
+        let claim = Claim::take(&node_config)?;
+        let data_dir = claim.data_dir().to_path_buf();
         let listener = tokio::net::TcpListener::bind(config.api)
             .await
             .map_err(|e| Error::Bind { address: config.api, detail: e.to_string() })?;
         let api = listener.local_addr().map_err(|e| Error::Bind { address: config.api, detail: e.to_string() })?;
         let proxy = Gateway::bind(config.gateway).await?;
         let gateway = proxy.public_addr();
-        let mut node_config = NodeConfig::new(&data_dir);
-        node_config.cri_endpoint.clone_from(&config.cri_endpoint);
-        // The node takes the folder's lock, so the database is opened by one server only.
-        let node = Node::start(node_config).await?;
+        let node = Node::start_in(claim, node_config).await?;
         let bridge = node.bridge_ip();
         match Self::serve(&config, &data_dir, listener, proxy.clone(), Arc::new(node.clone()), bridge).await {
             Ok(mut server) => {
