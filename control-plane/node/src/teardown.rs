@@ -27,7 +27,7 @@ pub async fn teardown(data_dir: &Path) -> Result<(), NodeError> {
     if !data_dir.exists() {
         return Ok(());
     }
-    let (identity, lock) = crate::lock_data_dir(data_dir)?;
+    let crate::Claim { identity, lock } = crate::Claim::of(data_dir)?;
     if identity.containerd_root().is_dir() {
         if let Err(error) = remove_by_cri(&identity).await {
             tracing::warn!(%error, "workloads could not be removed through containerd, they are removed one by one");
