@@ -39,6 +39,12 @@ const RULES: &[Rule] = &[
         false,
         "the state is unknown until it is listed again",
     ),
+    rule(
+        &["transport error", "h2 protocol error"],
+        "RuntimeUnavailable",
+        false,
+        "the container runtime ended in the middle of the call; the state is unknown until it is listed again",
+    ),
     rule(&["server is not initialized yet"], "RuntimeUnavailable", false, "the container runtime is still starting"),
     rule(
         &["failed to reserve container name", "failed to reserve sandbox name"],
@@ -118,7 +124,8 @@ const RULES: &[Rule] = &[
         advice: "check the image's name and digest",
     },
     rule(IMAGE_TEXTS, "ImagePullFailed", false, "see the log of the container runtime"),
-    code(Code::NotFound, "NotFound", true, "it is gone"),
+    // Of a sandbox or container: what is gone is made again.
+    code(Code::NotFound, "NotFound", false, "it is gone"),
     code(
         Code::Unavailable,
         "RuntimeUnavailable",
@@ -283,8 +290,9 @@ mod tests {
                 "ImagePullFailed",
                 false,
             ),
-            (Code::NotFound, "an error occurred when try to find container", "NotFound", true),
+            (Code::NotFound, "an error occurred when try to find container", "NotFound", false),
             (Code::Unavailable, "tcp connect error", "RuntimeUnavailable", false),
+            (unknown, "transport error", "RuntimeUnavailable", false),
             (unknown, "something new", "Unknown", false),
         ];
         for (code, text, reason, permanent) in cases {

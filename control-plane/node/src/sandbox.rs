@@ -310,6 +310,9 @@ impl Inner {
                 tracing::warn!(sandbox = %id, %error, "the sandbox did not stop, it is removed by force");
             }
             self.cri.remove_pod_sandbox(id).await?;
+            if self.private.is_some() {
+                crate::teardown::sweep_shim(&self.identity, id).await;
+            }
         }
         self.sandbox_sweep(spec).await;
         Ok(())

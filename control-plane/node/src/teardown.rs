@@ -37,7 +37,7 @@ pub async fn teardown(data_dir: &Path) -> Result<(), NodeError> {
         kill(&[pid]).await;
     }
     let ids = container_ids(&identity);
-    kill(&shims(&identity)).await;
+    kill(&shims(&identity, None)).await;
     kill(&cgroup::processes(&identity.cgroup_root())).await;
     for mount in mounts(&identity) {
         let _ = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH);
@@ -104,7 +104,7 @@ pub fn leftovers(data_dir: &Path) -> Vec<String> {
     let mut add =
         |what: &str, items: Vec<String>| found.extend(items.into_iter().map(|item| format!("{what}: {item}")));
     let text = |paths: Vec<PathBuf>| paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-    add("shim process", shims(&identity).iter().map(ToString::to_string).collect());
+    add("shim process", shims(&identity, None).iter().map(ToString::to_string).collect());
     add("process", cgroup::processes(&identity.cgroup_root()).iter().map(ToString::to_string).collect());
     let instance_cgroups = cgroup::folders(&identity.cgroup_root())
         .into_iter()
@@ -166,8 +166,34 @@ fn remove(path: &Path) {
     let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
-/// Shim processes that report to our socket.
-fn shims(identity: &Identity) -> Vec<i32> {
+/// Ends the shim that a sandbox leaves although the runtime says that it is removed: a containerd that is killed while
+/// it makes a sandbox knows nothing of the task afterwards, and lets go of the shim.
+pub(crate) async fn sweep_shim(identity: &Identity, id: &str) {
+    let mut left = shims(identity, Some(id));
+    for _ in 0..25 {
+        if left.is_empty() {
+            break;
+        }
+        // The usual case: it is about to end.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        left = shims(identity, Some(id));
+    }
+    let bundle = identity.state().join("io.containerd.runtime.v2.task/k8s.io").join(id);
+    if left.is_empty() && !bundle.exists() {
+        return;
+    }
+    tracing::warn!(sandbox = id, shims = ?left, "the runtime forgot the shim of a removed sandbox, it is ended");
+    kill(&left).await;
+    for mount in mounts(identity).into_iter().filter(|mount| mount.starts_with(&bundle)) {
+        let _ = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH);
+    }
+    for path in shim_sockets(identity, &BTreeSet::from([id.to_owned()])).into_iter().chain([bundle]) {
+        remove(&path);
+    }
+}
+
+/// Shim processes that report to our socket, of one sandbox or of all.
+fn shims(identity: &Identity, id: Option<&str>) -> Vec<i32> {
     let socket = identity.socket();
     let socket = socket.as_os_str().as_encoded_bytes();
     let is_shim = |pid: &i32| {
@@ -176,7 +202,8 @@ fn shims(identity: &Identity) -> Vec<i32> {
         let program = words.first().copied().unwrap_or_default();
         let named =
             program.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"containerd-shim"));
-        named && words.windows(2).any(|pair| pair[0] == b"-address" && pair[1] == socket)
+        let has = |flag: &[u8], value: &[u8]| words.windows(2).any(|pair| pair[0] == flag && pair[1] == value);
+        named && has(b"-address", socket) && id.is_none_or(|id| has(b"-id", id.as_bytes()))
     };
     names_in(Path::new("/proc")).iter().filter_map(|name| name.parse().ok()).filter(is_shim).collect()
 }
