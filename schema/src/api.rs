@@ -2,6 +2,70 @@
 
 use crate::permission::Verb;
 
+/// What an endpoint does. Its handler, its answers and what else it takes follow from this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    List,
+    Get,
+    Put,
+    Delete,
+    DryRun,
+    Instances,
+    Revisions,
+    Restart,
+    Logs,
+    Exec,
+    Operation,
+    Events,
+    Watch,
+    Server,
+    IsolationClasses,
+}
+
+impl Action {
+    /// Query parameters, each with what it does.
+    pub const fn query(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::List => &[
+                ("limit", "Items of a page, 1 to 500; 100 without it."),
+                ("page_token", "`next_page_token` of the page before."),
+            ],
+            Self::Logs => &[
+                ("instance", "One instance only."),
+                ("tail", "Lines from the end, of each instance; 100 without it."),
+                ("follow", "`true`: goes on until the caller leaves."),
+            ],
+            Self::Operation => &[("wait", "Seconds to wait for a change, at most 60.")],
+            Self::Events => &[
+                ("namespace", "Of this namespace only."),
+                ("kind", "Of this kind only."),
+                ("name", "Of the object of this name only."),
+                ("since", "After this `seq`."),
+                ("limit", "At most so many, up to 1000."),
+            ],
+            Self::Watch => &[("since", "After this revision of the change log; from now on without it.")],
+            _ => &[],
+        }
+    }
+
+    /// Request headers, each with what it does.
+    pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Put => &[
+                ("If-None-Match", "`*` creates; 409 when there is one already."),
+                ("If-Match", "The generation that is replaced; 412 when it is another one by now."),
+                ("Idempotency-Key", "The same request again with the same key gets the first answer, for 24 h."),
+                ("Sampan-Expected-Change-Class", "409 when the change would be harsher than planned."),
+            ],
+            Self::Delete => &[("If-Match", "The generation that is deleted; 412 when it is another one by now.")],
+            Self::Restart => {
+                &[("Idempotency-Key", "The same request again with the same key gets the first answer, for 24 h.")]
+            }
+            _ => &[],
+        }
+    }
+}
+
 /// One endpoint. Paths are templates: `{ns}`, `{name}`, `{id}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
@@ -9,6 +73,7 @@ pub struct Endpoint {
     pub name: &'static str,
     pub method: &'static str,
     pub path: &'static str,
+    pub action: Action,
     pub verb: Verb,
     /// Kind of the object, empty for endpoints of the server.
     pub kind: &'static str,
@@ -19,31 +84,50 @@ const fn e(
     name: &'static str,
     method: &'static str,
     path: &'static str,
+    action: Action,
     verb: Verb,
     kind: &'static str,
     about: &'static str,
 ) -> Endpoint {
-    Endpoint { name, method, path, verb, kind, about }
+    Endpoint { name, method, path, action, verb, kind, about }
 }
 
 macro_rules! crud {
     ($kind:literal, $base:literal, $item:literal) => {
         [
-            e(concat!($kind, "_list"), "GET", $base, Verb::Read, $kind, "List, sorted by id; `limit`, `page_token`."),
-            e(concat!($kind, "_get"), "GET", $item, Verb::Read, $kind, "Read; `ETag` is the generation."),
+            e(
+                concat!($kind, "_list"),
+                "GET",
+                $base,
+                Action::List,
+                Verb::Read,
+                $kind,
+                "List, sorted by id; `limit`, `page_token`.",
+            ),
+            e(concat!($kind, "_get"), "GET", $item, Action::Get, Verb::Read, $kind, "Read; `ETag` is the generation."),
             e(
                 concat!($kind, "_put"),
                 "PUT",
                 $item,
+                Action::Put,
                 Verb::Write,
                 $kind,
                 "Create (`If-None-Match: *`) or replace (`If-Match`) the whole spec.",
             ),
-            e(concat!($kind, "_delete"), "DELETE", $item, Verb::Write, $kind, "Delete; needs `If-Match`."),
+            e(
+                concat!($kind, "_delete"),
+                "DELETE",
+                $item,
+                Action::Delete,
+                Verb::Write,
+                $kind,
+                "Delete; needs `If-Match`.",
+            ),
             e(
                 concat!($kind, "_dry_run"),
                 "POST",
                 concat!($item, "/dry-run"),
+                Action::DryRun,
                 Verb::Read,
                 $kind,
                 "What a PUT of this spec would do. No side effects.",
@@ -65,6 +149,7 @@ const MORE: &[Endpoint] = &[
         "application_instances",
         "GET",
         "/v1/namespaces/{ns}/applications/{name}/instances",
+        Action::Instances,
         Verb::Read,
         "application",
         "Instances, sorted by name.",
@@ -73,6 +158,7 @@ const MORE: &[Endpoint] = &[
         "application_revisions",
         "GET",
         "/v1/namespaces/{ns}/applications/{name}/revisions",
+        Action::Revisions,
         Verb::Read,
         "application",
         "Revisions, newest first.",
@@ -81,6 +167,7 @@ const MORE: &[Endpoint] = &[
         "application_restart",
         "POST",
         "/v1/namespaces/{ns}/applications/{name}/restart",
+        Action::Restart,
         Verb::Write,
         "application",
         "Restart every instance in place under max_unavailable; resolves the image tag again.",
@@ -89,6 +176,7 @@ const MORE: &[Endpoint] = &[
         "application_logs",
         "GET",
         "/v1/namespaces/{ns}/applications/{name}/logs",
+        Action::Logs,
         Verb::Read,
         "application",
         "Log lines as JSON lines; `instance`, `tail`, `follow`.",
@@ -97,22 +185,48 @@ const MORE: &[Endpoint] = &[
         "application_exec",
         "POST",
         "/v1/namespaces/{ns}/applications/{name}/exec",
+        Action::Exec,
         Verb::Exec,
         "application",
         "Run a command in one instance and return its output.",
     ),
-    e("operation_get", "GET", "/v1/operations/{id}", Verb::Read, "", "An operation; `wait=30` seconds long poll."),
-    e("event_list", "GET", "/v1/events", Verb::Read, "", "Events, oldest first; `namespace`, `kind`, `name`, `since`."),
+    e(
+        "operation_get",
+        "GET",
+        "/v1/operations/{id}",
+        Action::Operation,
+        Verb::Read,
+        "",
+        "An operation; `wait=30` seconds long poll.",
+    ),
+    e(
+        "event_list",
+        "GET",
+        "/v1/events",
+        Action::Events,
+        Verb::Read,
+        "",
+        "Events, oldest first; `namespace`, `kind`, `name`, `since`.",
+    ),
     e(
         "watch",
         "GET",
         "/v1/watch",
+        Action::Watch,
         Verb::Read,
         "",
         "Change log as server-sent events from `since` on; 410 when compacted.",
     ),
-    e("server_get", "GET", "/v1/server", Verb::Read, "", "Version, isolation classes, node."),
-    e("isolation_class_list", "GET", "/v1/isolation-classes", Verb::Read, "", "Classes and whether each can be had."),
+    e("server_get", "GET", "/v1/server", Action::Server, Verb::Read, "", "Version, isolation classes, node."),
+    e(
+        "isolation_class_list",
+        "GET",
+        "/v1/isolation-classes",
+        Action::IsolationClasses,
+        Verb::Read,
+        "",
+        "Classes and whether each can be had.",
+    ),
 ];
 
 const N: usize = 25 + MORE.len();

@@ -23,7 +23,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Labels, returned verbatim. The prefix `sampan.` is reserved.
-    #[schemars(length(max = 64), extend("x-sampan" = {"class": "metadata"}))]
+    #[schemars(extend("maxProperties" = 64), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Number of instances.
@@ -73,7 +73,7 @@ pub struct Resources {
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// Ports by name; routes and probes refer to them.
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, Port>,
 }

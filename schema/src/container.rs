@@ -33,7 +33,7 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// Environment. Wins over `env_from`.
-    #[schemars(length(max = 200))]
+    #[schemars(extend("maxProperties" = 200))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Environment from a key of a config map or secret, or from a fact of the instance. Keys are disjoint from `env`.

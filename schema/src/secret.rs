@@ -21,7 +21,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Labels, returned verbatim. The prefix `sampan.` is reserved.
-    #[schemars(length(max = 64), extend("x-sampan" = {"class": "metadata"}))]
+    #[schemars(extend("maxProperties" = 64), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Keys and values, together at most 1 MiB. Sent again, complete, when `wo_version` changes; keys left out are

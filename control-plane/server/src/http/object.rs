@@ -1,0 +1,454 @@
+//! Objects of every kind: list, read, write, delete, dry run.
+
+use std::collections::HashMap;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use sampan_engine::revision;
+use sampan_schema::change::{self, Change, Class};
+use sampan_schema::operation::Phase;
+use sampan_schema::problem::Problem;
+use sampan_schema::{Kind, normalise};
+use sampan_store::{NewObject, Object, Reader, StoreError, Tx};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::{StoreProblem, mismatch, not_found, ok, read, write};
+use super::idempotency::once;
+use super::operation::start;
+use crate::auth::Caller;
+use crate::clock::{now_ms, random_hex, rfc3339};
+use crate::reconciler::Note;
+use crate::{admission, objects};
+
+pub(super) fn get(api: &Api, kind: &Kind, ns: &str, name: &str) -> Result<Response, Problem> {
+    read(&api.store, |r| {
+        let o = r.object(kind.name, stored_ns(kind, ns), name)?;
+        let o = o.ok_or_else(|| not_found(kind.name, &kind.id(ns, name)))?;
+        Ok(ok(200, &shown(r, &o)?))
+    })
+}
+
+pub(super) fn list(api: &Api, kind: &Kind, ns: &str, query: &HashMap<String, String>) -> Result<Response, Problem> {
+    let limit = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(100_usize).clamp(1, 500);
+    let after = query.get("page_token").map(|t| t.split_once('/').unwrap_or(("", t)));
+    read(&api.store, |r| {
+        if kind.namespaced && r.object("namespace", "", ns)?.is_none() {
+            return Err(not_found("namespace", ns).into());
+        }
+        let found = r.objects(kind.name, kind.namespaced.then_some(ns), after, limit + 1)?;
+        let next = (found.len() > limit).then(|| format!("{}/{}", found[limit - 1].namespace, found[limit - 1].name));
+        let items = found.iter().take(limit).map(|o| shown(r, o)).collect::<Result<Vec<_>, _>>()?;
+        let mut body = json!({ "items": items });
+        if let Some(next) = next {
+            body["next_page_token"] = next.into();
+        }
+        Ok(ok(200, &body))
+    })
+}
+
+pub(super) fn put(
+    api: &Api,
+    kind: &'static Kind,
+    caller: &Caller,
+    ns: &str,
+    name: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let text = |n: &str| headers.get(n).and_then(|v| v.to_str().ok());
+    let mut spec = spec_of(kind, ns, name, body)?;
+    let (now, sns) = (now_ms(), stored_ns(kind, ns));
+    let secret = (kind.name == "secret").then(|| spec.as_object_mut().and_then(|o| o.remove("data_wo"))).flatten();
+    let create = text("if-none-match").is_some_and(|v| v.trim() == "*");
+    let expect = text("if-match").and_then(|v| v.trim().trim_matches('"').parse::<i64>().ok());
+    let planned: Option<Class> =
+        text("sampan-expected-change-class").and_then(|w| serde_json::from_value(w.into()).ok());
+    let request = [kind.name.as_bytes(), ns.as_bytes(), name.as_bytes(), body].join(&b'/');
+    let (status, shown) = write(&api.store, |tx| {
+        once(tx, caller, headers, &request, now, || {
+            let old = tx.object(kind.name, sns, name)?;
+            store_spec(tx, kind, ns, name, &spec, secret.as_ref(), old, (create, expect, planned), now)
+        })
+    })?;
+    tell(api, kind, ns, name);
+    Ok(ok(status, &shown))
+}
+
+pub(super) fn delete(
+    api: &Api,
+    kind: &'static Kind,
+    ns: &str,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let sns = stored_ns(kind, ns);
+    let now = now_ms();
+    let expect = headers.get("if-match").and_then(|v| v.to_str().ok()).map(|v| v.trim().trim_matches('"').to_owned());
+    let answer = write(&api.store, |tx| {
+        let Some(o) = tx.object(kind.name, sns, name)? else {
+            return Err(not_found(kind.name, &kind.id(ns, name)).into());
+        };
+        match expect.as_deref() {
+            None => {
+                let detail = "send If-Match with the generation you have read, or If-Match: *";
+                return Err(Problem::new(428, "PRECONDITION_REQUIRED", "precondition required", detail).into());
+            }
+            Some("*") => {}
+            Some(g) if g.parse() == Ok(o.generation) => {}
+            Some(_) => return Err(mismatch(o.generation).into()),
+        }
+        if o.deleting {
+            let running = tx.latest_operation(kind.name, sns, name)?.map(objects::operation).transpose()?;
+            return Ok(Some(json!({ "operation": running })));
+        }
+        if let Some(p) = admission::users(tx, &o)? {
+            return Err(p.into());
+        }
+        if kind.name != "application" {
+            tx.remove_object(kind.name, sns, name, now)?;
+            return Ok(None);
+        }
+        tx.mark_deleting(kind.name, sns, name, now)?;
+        let app = objects::key(ns, name);
+        let mut state = objects::state(tx, &app)?;
+        for id in [state.request.take().map(|r| r.operation), state.release.as_ref().map(|r| r.operation.clone())]
+            .into_iter()
+            .flatten()
+        {
+            objects::move_operation(
+                tx,
+                &id,
+                Phase::Superseded,
+                "Deleted",
+                "the application is being deleted",
+                None,
+                now,
+            )?;
+        }
+        objects::put_state(tx, &app, &state)?;
+        let id = random_hex(12).map_err(|e| StoreError::Other(e.to_string()))?;
+        let op = objects::new_operation(tx, &id, "delete", ("application", ns, name), o.generation, now)?;
+        Ok(Some(json!({ "operation": op })))
+    })?;
+    tell(api, kind, ns, name);
+    Ok(match answer {
+        Some(body) => ok(202, &body),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+pub(super) async fn dry_run(
+    api: &Api,
+    kind: &'static Kind,
+    ns: &str,
+    name: &str,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let spec = spec_of(kind, ns, name, body)?;
+    let sns = stored_ns(kind, ns);
+    let (old, image, class, current, unresolved, mut warnings) = read(&api.store, |r| {
+        let mut warnings: Vec<String> = Vec::new();
+        let old = r.object(kind.name, sns, name)?;
+        // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
+        let found = admission::references(r, kind, ns, &spec)?.map(|p| p.errors).unwrap_or_default();
+        let (absent, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|e| e.rule == admission::ABSENT);
+        let unresolved: Vec<_> = absent.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)).collect();
+        warnings.extend(wrong.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)));
+        if kind.name == "route"
+            && let Some(p) = admission::hostnames(r, ns, name, &spec)?
+        {
+            warnings.push(p.detail);
+        }
+        let inherited = r.object("namespace", "", ns)?.and_then(|n| n.spec.get("isolation_class").cloned());
+        let inherited = inherited.as_ref().and_then(Value::as_str).unwrap_or(&api.default_class);
+        let app = objects::key(ns, name);
+        let state = objects::state(r, &app)?;
+        let current = objects::revisions(r, &app)?.into_iter().find(|r| state.current.as_ref() == Some(&r.hash));
+        let class = revision::class_in_force(&spec, inherited, current.as_ref());
+        Ok((old, state.image, class, current.map(|r| r.class), unresolved, warnings))
+    })?;
+    let mut change = old.as_ref().map(|o| change::between(kind, &o.spec, &spec)).unwrap_or_default();
+    let mut answer = json!({});
+    if kind.name == "application" {
+        let status = api.runtime.classes().into_iter().find(|c| c.class == class);
+        let (available, reason) =
+            status.map_or((false, "this server does not know the class".to_owned()), |s| (s.available, s.reason));
+        if !available {
+            warnings.push(format!(
+                "isolation class {class} is not available: {reason}. The application would stay Pending"
+            ));
+        }
+        answer["isolation"] = json!({ "class": class, "available": available, "reason": reason });
+        if current.as_ref() == Some(&class) {
+            soften(&mut change, "isolation_class");
+        }
+        let wanted = spec.pointer("/container/image").and_then(Value::as_str).unwrap_or_default();
+        let never = spec.pointer("/container/image_pull_policy").and_then(Value::as_str) == Some("Never");
+        if image.as_ref().is_none_or(|i| i.image != wanted) && !never {
+            match api.registry.resolve(wanted).await {
+                Ok((digest, _)) => {
+                    if image.is_some_and(|i| i.digest == digest) {
+                        soften(&mut change, "container.image");
+                    }
+                    answer["resolved_image_digest"] = digest.into();
+                }
+                Err(e) => warnings.push(format!("container.image: {}", e.message)),
+            }
+        }
+    }
+    answer["change_class"] = change.class.word().into();
+    answer["reasons"] = serde_json::to_value(&change.reasons).unwrap_or_default();
+    answer["unresolved"] = unresolved.into();
+    answer["warnings"] = warnings.into();
+    Ok(ok(200, &answer))
+}
+
+/// An object as the API shows it: the spec as it was sent, and what the server adds.
+fn shown(r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
+    let mut v = o.spec.as_object().cloned().unwrap_or_default();
+    let mut status = o.status.clone();
+    if o.kind == "application" {
+        if status.is_null() {
+            status = json!({ "phase": "Pending", "observed_generation": 0 });
+        }
+        if let Some(op) = r.latest_operation("application", &o.namespace, &o.name)? {
+            let op = objects::operation(op)?;
+            status["last_operation"] = json!({
+                "id": op.id, "kind": op.kind, "phase": op.phase, "reason": op.reason, "message": op.message
+            });
+        }
+        if o.deleting {
+            status["phase"] = "Deleting".into();
+        }
+    }
+    v.insert("id".into(), o.id().into());
+    v.insert("uid".into(), o.uid.clone().into());
+    v.insert("generation".into(), o.generation.into());
+    v.insert("create_time".into(), rfc3339(o.create_time).into());
+    v.insert("update_time".into(), rfc3339(o.update_time).into());
+    v.insert("status".into(), status);
+    Ok(Value::Object(v))
+}
+
+fn stored_ns<'a>(kind: &Kind, ns: &'a str) -> &'a str {
+    if kind.namespaced { ns } else { "" }
+}
+
+/// The body as a spec of the object that the path names.
+fn spec_of(kind: &Kind, ns: &str, name: &str, body: &Bytes) -> Result<Value, Problem> {
+    let parsed: Value =
+        serde_json::from_slice(body).map_err(|e| Problem::new(400, "VALIDATION", "body is no JSON", format!("{e}")))?;
+    let Value::Object(mut spec) = parsed else {
+        return Err(Problem::new(400, "VALIDATION", "body is no object", "send the spec as a JSON object"));
+    };
+    let mut places = vec![("name", name)];
+    if kind.namespaced {
+        places.push(("namespace", ns));
+    }
+    for (field, value) in places {
+        match spec.get(field) {
+            None | Some(Value::Null) => {
+                spec.insert(field.into(), value.into());
+            }
+            Some(v) if v == value => {}
+            Some(_) => {
+                let mut p = Problem::new(
+                    422,
+                    "IMMUTABLE_FIELD",
+                    "name differs from the path",
+                    format!("{field} cannot change"),
+                );
+                p.errors
+                    .push(sampan_schema::Violation::new(field, "SMP009", format!("the path says {value:?}")).into());
+                return Err(p);
+            }
+        }
+    }
+    let spec = Value::Object(spec);
+    let found = kind.validate(&spec);
+    if !found.is_empty() {
+        let detail = found.iter().map(|v| format!("{}: {}", v.field_path, v.message)).collect::<Vec<_>>().join("; ");
+        let mut p = Problem::new(400, "VALIDATION", "the spec breaks rules", detail);
+        p.errors = found.into_iter().map(Into::into).collect();
+        return Err(p);
+    }
+    Ok(normalise::strip_nulls(&spec))
+}
+
+fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
+    let note = match kind.name {
+        "application" => Note::Wake(objects::key(ns, name)),
+        "route" => Note::Routes,
+        "namespace" => Note::Config(name.to_owned()),
+        _ => Note::Config(ns.to_owned()),
+    };
+    let _ = api.notes.send(note);
+}
+
+/// One write: preconditions, references, the row, and the operation that follows from the change.
+fn store_spec(
+    tx: &Tx<'_>,
+    kind: &'static Kind,
+    ns: &str,
+    name: &str,
+    spec: &Value,
+    secret: Option<&Value>,
+    old: Option<Object>,
+    (create, expect, planned): (bool, Option<i64>, Option<Class>),
+    now: i64,
+) -> Result<(u16, Value), StoreProblem> {
+    let sns = stored_ns(kind, ns);
+    let id = kind.id(ns, name);
+    let refuse = |p: Option<Problem>| p.map_or(Ok(()), |p| Err(StoreProblem::from(p)));
+    if let Some(o) = &old {
+        if create {
+            let detail = format!("{} {id:?} exists already: import it, or choose another name", kind.name);
+            return Err(Problem::new(409, "ALREADY_EXISTS", "exists already", detail).with("id", id).into());
+        }
+        if o.deleting {
+            let detail = format!("{} {id:?} is being deleted: try again when it is gone", kind.name);
+            return Err(Problem::new(409, "OPERATION_RUNNING", "being deleted", detail).into());
+        }
+        match expect {
+            None => {
+                let detail = "send If-Match with the generation you have read, or If-None-Match: * to create";
+                return Err(Problem::new(428, "PRECONDITION_REQUIRED", "precondition required", detail).into());
+            }
+            Some(g) if g != o.generation => return Err(mismatch(o.generation).into()),
+            Some(_) => {}
+        }
+    } else if !create {
+        return Err(if expect.is_some() {
+            not_found(kind.name, &id).into()
+        } else {
+            let detail = "send If-None-Match: * to create";
+            Problem::new(428, "PRECONDITION_REQUIRED", "precondition required", detail).into()
+        });
+    }
+    refuse(admission::references(tx, kind, ns, spec)?)?;
+    if kind.name == "route" {
+        refuse(admission::hostnames(tx, ns, name, spec)?)?;
+    }
+    let change = old.as_ref().map(|o| change::between(kind, &o.spec, spec)).unwrap_or_default();
+    if let Some(planned) = planned
+        && change.class > planned
+    {
+        let fields: Vec<_> = change.reasons.iter().map(|r| r.field.clone()).collect();
+        let detail = format!("planned as {}, but it is {} now: plan again", planned.word(), change.class.word());
+        let p = Problem::new(409, "PLAN_STALE", "the plan is stale", detail)
+            .with("planned_class", planned.word())
+            .with("actual_class", change.class.word())
+            .with("fields", fields);
+        return Err(p.into());
+    }
+    let status = computed_status(tx, kind, ns, spec, secret, old.as_ref())?;
+    let created = old.is_none();
+    let unchanged = old.as_ref().is_some_and(|o| o.spec == *spec);
+    let object = match &old {
+        None => {
+            if kind.name == "secret" && secret.is_none() {
+                let mut p = Problem::new(400, "VALIDATION", "a new secret needs its data", "send data_wo");
+                p.errors
+                    .push(sampan_schema::Violation::new("data_wo", "SMP001", "is required to create a secret").into());
+                return Err(p.into());
+            }
+            let uid = random_hex(8).map_err(|e| StoreError::Other(e.to_string()))?;
+            let new = NewObject {
+                kind: kind.name.into(),
+                namespace: sns.into(),
+                name: name.into(),
+                uid,
+                spec: spec.clone(),
+                private: secret.cloned().unwrap_or(Value::Null),
+                status,
+            };
+            tx.insert_object(new, now)?
+        }
+        Some(o) if unchanged && secret.is_none() => o.clone(),
+        Some(o) => {
+            if let Some(data) = secret {
+                tx.set_private(kind.name, sns, name, data, now)?;
+            }
+            let o = tx.update_spec(kind.name, sns, name, o.generation, spec.clone(), now)?;
+            if kind.name != "application" {
+                tx.set_status(kind.name, sns, name, &status, now)?;
+            }
+            tx.object(kind.name, sns, name)?.unwrap_or(o)
+        }
+    };
+    let mut code = if created { 201 } else { 200 };
+    let mut started = None;
+    if kind.name == "application" {
+        let last = tx.latest_operation("application", ns, name)?.map(objects::operation).transpose()?;
+        // Any write of an application whose last release failed is a new try.
+        let retry =
+            last.as_ref().is_some_and(|o| matches!(o.phase, Phase::Failed | Phase::Aborted | Phase::RolledBack));
+        let what = match change.class {
+            _ if created || retry => Some("deploy"),
+            Class::Scale => Some("scale"),
+            Class::InPlaceRestart | Class::Recreate => Some("deploy"),
+            _ => None,
+        };
+        if let Some(what) = what {
+            started = Some(start(tx, what, ns, name, object.generation, false, now)?);
+            if !created {
+                code = 202;
+            }
+        } else if let Some(o) = last.filter(|o| !o.phase.is_terminal()) {
+            // Nothing new to do, but work is under way: the caller follows that.
+            started = Some(serde_json::to_value(o).unwrap_or_default());
+        }
+    }
+    let mut body = shown(tx, &object)?;
+    if let Some(op) = started {
+        body["operation"] = op;
+    }
+    Ok((code, body))
+}
+
+/// Status of kinds that the reconciler does not look after.
+fn computed_status(
+    tx: &Tx<'_>,
+    kind: &Kind,
+    ns: &str,
+    spec: &Value,
+    secret: Option<&Value>,
+    old: Option<&Object>,
+) -> Result<Value, StoreError> {
+    Ok(match kind.name {
+        "namespace" => json!({ "phase": "Active" }),
+        "config_map" => json!({ "content_hash": sampan_schema::content_hash(&spec.get("data")) }),
+        "secret" => {
+            let data = match (secret, old) {
+                (Some(d), _) => d.clone(),
+                (None, Some(o)) => tx.object_private("secret", ns, &o.name)?.unwrap_or_default(),
+                (None, None) => Value::Null,
+            };
+            let mut keys: Vec<String> = data.as_object().map(|o| o.keys().cloned().collect()).unwrap_or_default();
+            keys.sort();
+            json!({ "keys": keys })
+        }
+        "route" => {
+            let mut hosts: Vec<String> = spec
+                .get("hostnames")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|h| Some(format!("http://{}/", h.as_str()?)))
+                .collect();
+            hosts.sort();
+            json!({ "urls": hosts })
+        }
+        _ => Value::Null,
+    })
+}
+
+/// The field says something else and means what is in force already.
+fn soften(change: &mut Change, field: &str) {
+    for r in change.reasons.iter_mut().filter(|r| r.field == field) {
+        r.class = Class::Metadata;
+    }
+    change.class = change.reasons.iter().map(|r| r.class).max().unwrap_or_default();
+}
