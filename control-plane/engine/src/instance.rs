@@ -478,10 +478,11 @@ fn exit_error(c: &ObservedContainer, row: &Instance) -> RuntimeError {
     if c.reason == "StartError" {
         return RuntimeError::permanent("StartError", c.message.clone());
     }
+    let log = format!("see `sampan logs {}/{}`", row.sandbox.namespace, row.sandbox.application);
     let (reason, hint) = match c.reason.as_str() {
         "OOMKilled" => ("OOMKilled", "it used more than resources.memory"),
         "Completed" => ("Completed", "the process ended; a service has to keep running"),
-        _ => ("Crashed", "see its log"),
+        _ => ("Crashed", log.as_str()),
     };
     RuntimeError::transient(reason, format!("exit code {code}: {hint}"))
 }

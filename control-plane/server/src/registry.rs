@@ -63,13 +63,13 @@ impl Registry {
                 .and_then(|h| h.to_str().ok())
                 .filter(|d| d.starts_with("sha256:") && d.len() == 71)
                 .map(str::to_owned)
-                .ok_or_else(|| RuntimeError::transient("RegistryUnreachable", format!("{} sent no digest", r.host))),
+                .ok_or_else(|| unreachable(&r.host, "sent no digest")),
             404 => Err(RuntimeError::permanent(
                 "ImageNotFound",
                 format!("{image:?} is not in its registry: check repository and tag, or push it"),
             )),
             401 | 403 => Err(RuntimeError::permanent("ImageDenied", format!("the registry refuses {image:?}"))),
-            other => Err(RuntimeError::transient("RegistryUnreachable", format!("{} answered {other}", r.host))),
+            other => Err(unreachable(&r.host, &format!("answered {other}"))),
         }
     }
 
@@ -79,8 +79,11 @@ impl Registry {
             request = request.bearer_auth(t);
         }
         request.send().await.map_err(|e| {
-            let what = if e.is_timeout() { "does not answer" } else { "cannot be reached" };
-            RuntimeError::transient("RegistryUnreachable", format!("registry {} {what}", r.host))
+            let mut cause: &dyn std::error::Error = &e;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            unreachable(&r.host, &format!("cannot be reached: {cause}"))
         })
     }
 
@@ -110,7 +113,7 @@ impl Registry {
         let port: u16 = port.parse().unwrap_or(443);
         let addresses: Vec<IpAddr> = tokio::net::lookup_host((name, port))
             .await
-            .map_err(|_| RuntimeError::transient("RegistryUnreachable", format!("no address for registry {}", r.host)))?
+            .map_err(|e| unreachable(&r.host, &format!("has no address: {e}")))?
             .map(|a| a.ip().to_canonical())
             .collect();
         let loopback = !addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback);
@@ -125,6 +128,11 @@ impl Registry {
         }
         Ok(false)
     }
+}
+
+fn unreachable(host: &str, what: &str) -> RuntimeError {
+    let next = "check that container.image names the right registry, and that it runs";
+    RuntimeError::transient("RegistryUnreachable", format!("registry {host} {what}; {next}"))
 }
 
 fn is_inside(ip: &IpAddr) -> bool {
