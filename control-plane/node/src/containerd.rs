@@ -19,7 +19,8 @@ use crate::identity::{Identity, SOCKET_PATH_LIMIT};
 use crate::image::OwnImage;
 use crate::{network, proto};
 
-const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+/// Short: a single end is an accident, and nothing can be started or stopped meanwhile.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(30);
 /// A containerd that ran this long is started again without a growing pause.
 const STEADY: Duration = Duration::from_mins(1);
@@ -390,7 +391,7 @@ async fn supervise(
         if since.elapsed() > STEADY {
             pause = BACK_OFF_FIRST;
         }
-        tracing::warn!(pid, pause_seconds = pause.as_secs(), "containerd ended, it is started again");
+        tracing::warn!(pid, ?pause, "containerd ended, it is started again");
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
