@@ -279,6 +279,13 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
             "max_unavailable and max_surge are both 0: no instance could ever be updated",
         ));
     }
+    let UpdateStrategy { min_ready_seconds, progress_deadline_seconds, .. } = spec.update_strategy;
+    if min_ready_seconds >= progress_deadline_seconds {
+        let message = format!(
+            "is {min_ready_seconds}, not below progress_deadline_seconds {progress_deadline_seconds}: no release could succeed"
+        );
+        v.push(Violation::new("update_strategy.min_ready_seconds", "SMP037", message));
+    }
     for name in spec.network.ports.keys() {
         if !crate::name::is_name(name) {
             let message = "a port's name is a DNS label that starts with a letter";

@@ -73,17 +73,20 @@ fn slash() -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpGet {
-    #[schemars(regex(pattern = "^/"))]
+    #[schemars(regex(pattern = r"^/[!-~]*$"))]
     #[serde(default = "slash")]
     pub path: String,
     /// Key of `network.ports`, or a port number.
     pub port: String,
     /// Value of the Host header; the instance's address if null.
+    #[schemars(regex(pattern = r"^[!-~]+$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Request headers: names are HTTP tokens, values printable ASCII.
+    #[schemars(extend("maxProperties" = 32))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Statuses that pass; empty means 200 to 399.
+    /// Statuses that pass, each 100 to 599; empty means 200 to 399.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect_status: Vec<i64>,
 }
@@ -114,6 +117,12 @@ pub struct Exec {
     pub command: Vec<String>,
 }
 
+/// A field name as in RFC 9110, and a value without control characters.
+fn is_header(name: &str, value: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(token) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+}
+
 /// Rules across fields. `is_port` tells whether a port reference resolves.
 pub fn validate(probes: &Probes, path: &str, is_port: &dyn Fn(&str) -> bool) -> Vec<Violation> {
     let mut v = Vec::new();
@@ -142,6 +151,16 @@ pub fn validate(probes: &Probes, path: &str, is_port: &dyn Fn(&str) -> bool) -> 
         }
         if name != "readiness" && p.success_threshold != 1 {
             v.push(Violation::new(format!("{path}.success_threshold"), "SMP023", "must be 1 except for readiness"));
+        }
+        if let Some(h) = &p.http_get {
+            let path = format!("{path}.http_get");
+            if let Some(s) = h.expect_status.iter().find(|s| !(100..=599).contains(*s)) {
+                v.push(Violation::new(format!("{path}.expect_status"), "SMP035", format!("{s} is no HTTP status")));
+            }
+            for (name, value) in h.headers.iter().filter(|(name, value)| !is_header(name, value)) {
+                let text = format!("{name:?} = {value:?} is no HTTP header: a token, and printable ASCII");
+                v.push(Violation::new(format!("{path}.headers"), "SMP036", text));
+            }
         }
         let port = p
             .http_get

@@ -28,7 +28,7 @@ pub struct Spec {
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
     pub visibility: Visibility,
-    /// Lower-case host names; the leftmost label may be `*`. A host belongs to one namespace.
+    /// Lower-case host names; the leftmost label may be `*`. A host belongs to one route.
     #[schemars(length(min = 1, max = 16), extend("x-sampan" = {"class": "metadata"}))]
     pub hostnames: BTreeSet<String>,
     /// Exact paths win over prefixes, longer over shorter, then written order.
@@ -104,7 +104,7 @@ fn one() -> i64 {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// URLs at which the gateway answers, sorted.
+    /// URLs at which the gateway answers, sorted; none of an internal route or a wildcard.
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     pub urls: Vec<String>,
 }

@@ -101,6 +101,11 @@ fn a_change_of_secret_values_has_no_reason_to_show() {
 
 #[test]
 fn violations_name_path_and_rule() {
+    let many = |n: usize| (0..n).map(|i| (format!("k{i}"), json!("v"))).collect::<serde_json::Map<_, _>>().into();
+    let probe = |mut http: Value| {
+        http["port"] = "80".into();
+        with("container.probes", json!({ "readiness": { "http_get": http } }))
+    };
     let cases = [
         (with("replicas", json!(-1)), "replicas", "SMP006"),
         (with("replicas", json!("two")), "replicas", "SMP002"),
@@ -120,6 +125,12 @@ fn violations_name_path_and_rule() {
         ),
         (with("update_strategy", json!({ "max_unavailable": "0%" })), "update_strategy.max_unavailable", "SMP018"),
         (with("labels", json!({ "sampan.x": "y" })), "labels[\"sampan.x\"]", "SMP013"),
+        (with("labels", many(65)), "labels", "SMP007"),
+        (with("container.env", many(201)), "container.env", "SMP007"),
+        (with("update_strategy", json!({ "min_ready_seconds": 600 })), "update_strategy.min_ready_seconds", "SMP037"),
+        (probe(json!({ "path": "/a b" })), "container.probes.readiness.http_get.path", "SMP004"),
+        (probe(json!({ "expect_status": [99_999] })), "container.probes.readiness.http_get.expect_status", "SMP035"),
+        (probe(json!({ "headers": { "a b": "c" } })), "container.probes.readiness.http_get.headers", "SMP036"),
         (with("resources", Value::Null), "resources", "SMP001"),
     ];
     for (spec, path, rule) in cases {

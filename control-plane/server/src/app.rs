@@ -191,7 +191,7 @@ impl Server {
             registry,
             notes: notes.clone(),
             default_class,
-            gateway_url: format!("http://{gateway}"),
+            gateway,
             body_timeout: config.client_timeout,
         });
         let (stop_api, stopped) = oneshot::channel::<()>();

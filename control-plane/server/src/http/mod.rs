@@ -8,6 +8,7 @@ mod object;
 mod operation;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ pub struct Api {
     pub registry: Registry,
     pub notes: mpsc::UnboundedSender<Note>,
     pub default_class: String,
-    pub gateway_url: String,
+    /// Public address of the gateway.
+    pub gateway: SocketAddr,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
 }
@@ -146,7 +148,7 @@ async fn dispatch(
 fn server(api: &Api) -> Value {
     json!({
         "name": "sampan", "version": env!("CARGO_PKG_VERSION"), "api_version": sampan_schema::API_VERSION,
-        "node": api.runtime.node(), "default_isolation_class": api.default_class, "gateway": api.gateway_url,
+        "node": api.runtime.node(), "default_isolation_class": api.default_class, "gateway": format!("http://{}", api.gateway),
         "isolation_classes": api.runtime.classes(),
     })
 }

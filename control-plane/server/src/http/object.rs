@@ -9,6 +9,7 @@ use sampan_engine::revision;
 use sampan_schema::change::{self, Change, Class};
 use sampan_schema::operation::Phase;
 use sampan_schema::problem::Problem;
+use sampan_schema::route::{self, Visibility};
 use sampan_schema::{Kind, normalise};
 use sampan_store::{NewObject, Object, Reader, StoreError, Tx};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ pub(super) fn get(api: &Api, kind: &Kind, ns: &str, name: &str) -> Result<Respon
     read(&api.store, |r| {
         let o = r.object(kind.name, stored_ns(kind, ns), name)?;
         let o = o.ok_or_else(|| not_found(kind.name, &kind.id(ns, name)))?;
-        Ok(ok(200, &shown(r, &o)?))
+        Ok(ok(200, &shown(api, r, &o)?))
     })
 }
 
@@ -39,7 +40,7 @@ pub(super) fn list(api: &Api, kind: &Kind, ns: &str, query: &HashMap<String, Str
         }
         let found = r.objects(kind.name, kind.namespaced.then_some(ns), after, limit + 1)?;
         let next = (found.len() > limit).then(|| format!("{}/{}", found[limit - 1].namespace, found[limit - 1].name));
-        let items = found.iter().take(limit).map(|o| shown(r, o)).collect::<Result<Vec<_>, _>>()?;
+        let items = found.iter().take(limit).map(|o| shown(api, r, o)).collect::<Result<Vec<_>, _>>()?;
         let mut body = json!({ "items": items });
         if let Some(next) = next {
             body["next_page_token"] = next.into();
@@ -69,7 +70,7 @@ pub(super) fn put(
     let (status, shown) = write(&api.store, |tx| {
         once(tx, caller, headers, &request, now, || {
             let old = tx.object(kind.name, sns, name)?;
-            store_spec(tx, kind, ns, name, &spec, secret.as_ref(), old, (create, expect, planned), now)
+            store_spec(api, tx, kind, ns, name, &spec, secret.as_ref(), old, (create, expect, planned), now)
         })
     })?;
     tell(api, kind, ns, name);
@@ -206,7 +207,7 @@ pub(super) async fn dry_run(
 }
 
 /// An object as the API shows it: the spec as it was sent, and what the server adds.
-fn shown(r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
+fn shown(api: &Api, r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
     let mut v = o.spec.as_object().cloned().unwrap_or_default();
     let mut status = o.status.clone();
     if o.kind == "application" {
@@ -223,6 +224,9 @@ fn shown(r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
             status["phase"] = "Deleting".into();
         }
     }
+    if o.kind == "route" {
+        status = json!({ "urls": urls(&o.spec, api.gateway.port()) });
+    }
     v.insert("id".into(), o.id().into());
     v.insert("uid".into(), o.uid.clone().into());
     v.insert("generation".into(), o.generation.into());
@@ -230,6 +234,14 @@ fn shown(r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
     v.insert("update_time".into(), rfc3339(o.update_time).into());
     v.insert("status".into(), status);
     Ok(Value::Object(v))
+}
+
+/// Where the gateway answers: a public route's hosts, at the gateway's port. A wildcard is no place to go to.
+fn urls(spec: &Value, port: u16) -> Vec<String> {
+    let Ok(route) = sampan_schema::read::<route::Spec>(spec) else { return Vec::new() };
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    let hosts = route.hostnames.iter().filter(|h| route.visibility == Visibility::Public && !h.starts_with("*."));
+    hosts.map(|host| format!("http://{host}{port}/")).collect()
 }
 
 fn stored_ns<'a>(kind: &Kind, ns: &'a str) -> &'a str {
@@ -289,6 +301,7 @@ fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
 
 /// One write: preconditions, references, the row, and the operation that follows from the change.
 fn store_spec(
+    api: &Api,
     tx: &Tx<'_>,
     kind: &'static Kind,
     ns: &str,
@@ -401,7 +414,7 @@ fn store_spec(
             started = Some(serde_json::to_value(o).unwrap_or_default());
         }
     }
-    let mut body = shown(tx, &object)?;
+    let mut body = shown(api, tx, &object)?;
     if let Some(op) = started {
         body["operation"] = op;
     }
@@ -429,17 +442,6 @@ fn computed_status(
             let mut keys: Vec<String> = data.as_object().map(|o| o.keys().cloned().collect()).unwrap_or_default();
             keys.sort();
             json!({ "keys": keys })
-        }
-        "route" => {
-            let mut hosts: Vec<String> = spec
-                .get("hostnames")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .filter_map(|h| Some(format!("http://{}/", h.as_str()?)))
-                .collect();
-            hosts.sort();
-            json!({ "urls": hosts })
         }
         _ => Value::Null,
     })
