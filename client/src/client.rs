@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
+/// Pages of 500 objects that a list may have. A server that gives ever more is broken, and memory is not endless.
+const LIST_PAGES: usize = 200;
+
 /// A client of one server. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -93,7 +96,7 @@ impl Client {
     pub async fn list(&self, kind: &Kind, ns: &str) -> Result<Vec<Object>, Error> {
         self.server().await?;
         let (mut all, mut token) = (Vec::new(), None);
-        loop {
+        for _ in 0..LIST_PAGES {
             let mut query = vec![("limit", "500".to_owned())];
             query.extend(token.map(|token| ("page_token", token)));
             let request = Self::request(&format!("{}_list", kind.name), ns, "", &query)?;
@@ -104,6 +107,9 @@ impl Client {
                 None => return Ok(all),
             }
         }
+        let first = Self::request(&format!("{}_list", kind.name), ns, "", &[])?;
+        let why = format!("more than {LIST_PAGES} pages");
+        Err(self.transport.foreign(&first, 200, why.as_bytes()))
     }
 
     /// Creates an object or replaces its whole spec. `class` is the change that was announced to a person; the server
@@ -172,6 +178,7 @@ impl Client {
     pub async fn dry_run(&self, kind: &Kind, (ns, name): (&str, &str), spec: &Value) -> Result<DryRun, Error> {
         self.server().await?;
         let mut request = Self::request(&format!("{}_dry_run", kind.name), ns, name, &[])?;
+        request.retry = false;
         request.body = Some(spec.clone());
         self.json(request).await
     }
@@ -212,13 +219,14 @@ impl Client {
         self.items("event_list", "", "", query).await
     }
 
-    /// Restarts every instance of an application.
+    /// Restarts every instance of an application, once, however often the request must be sent.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn restart(&self, ns: &str, name: &str) -> Result<Operation, Error> {
         self.server().await?;
         let mut request = Self::request("application_restart", ns, name, &[])?;
+        request.headers.push(("idempotency-key", crate::idempotency_key()));
         request.body = Some(json!({}));
         let mut answer: Value = self.json(request.clone()).await?;
         let inner = answer.get_mut("operation").map(Value::take);

@@ -145,6 +145,37 @@ async fn writes_carry_their_precondition_and_return_the_operation() {
 }
 
 #[tokio::test]
+async fn a_dry_run_is_tried_once_and_a_restart_has_one_key_for_all_tries() {
+    let operation = json!({ "operation": { "id": "op1", "phase": "Running" } });
+    let script = Script::default()
+        .then(200, server())
+        .raw(503, "retry-after: 0", "busy")
+        .raw(503, "retry-after: 0", "busy")
+        .then(202, operation);
+    let client = client(&script).await;
+    let at = ("shop", "cart");
+    assert!(matches!(client.dry_run(&APPLICATION, at, &json!({})).await, Err(Error::Foreign { status: 503, .. })));
+    assert_eq!(script.asked().len(), 2);
+    assert_eq!(client.restart("shop", "cart").await.unwrap().id, "op1");
+    let key = script.header(2, "idempotency-key");
+    assert!(key.len() == 32 && script.header(3, "idempotency-key") == key, "{key:?}");
+}
+
+#[tokio::test]
+async fn a_list_follows_pages_but_not_without_end() {
+    let page = |token: Value| json!({ "items": [{ "id": "a" }], "next_page_token": token });
+    let script = Script::default().then(200, server()).then(200, page("/a".into())).then(200, page(Value::Null));
+    assert_eq!(client(&script).await.list(&NAMESPACE, "").await.unwrap().len(), 2);
+    assert_eq!(script.asked()[2], "GET /v1/namespaces?limit=500&page_token=/a");
+    let mut script = Script::default().then(200, server());
+    for _ in 0..1000 {
+        script = script.then(200, page("/a".into()));
+    }
+    let error = client(&script).await.list(&NAMESPACE, "").await.unwrap_err();
+    assert!(error.to_string().contains("more than 200 pages"), "{error}");
+}
+
+#[tokio::test]
 async fn a_token_file_is_read_again_when_it_is_refused() {
     let dir = std::env::temp_dir().join(format!("sampan-client-{}", sampan_client::idempotency_key()));
     std::fs::write(&dir, "old\n").unwrap();

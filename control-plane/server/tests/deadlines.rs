@@ -16,7 +16,7 @@ async fn told(b: &Bench, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let all = stream.read_to_end(&mut answer);
-    tokio::time::timeout(Duration::from_secs(60), all).await.expect("the server ends the connection").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), all).await.expect("the server ends the connection").unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
