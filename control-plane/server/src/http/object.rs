@@ -153,15 +153,13 @@ pub(super) async fn dry_run(
         let mut warnings: Vec<String> = Vec::new();
         let old = r.object(kind.name, sns, name)?;
         // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
-        let found = admission::references(r, kind, ns, &spec)?.map(|p| p.errors).unwrap_or_default();
+        let mut found = admission::references(r, kind, ns, &spec)?.map(|p| p.errors).unwrap_or_default();
+        if kind.name == "route" {
+            found.extend(admission::hostnames(r, ns, name, &spec)?.into_iter().flat_map(|p| p.errors));
+        }
         let (absent, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|e| e.rule == admission::ABSENT);
         let unresolved: Vec<_> = absent.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)).collect();
         warnings.extend(wrong.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)));
-        if kind.name == "route"
-            && let Some(p) = admission::hostnames(r, ns, name, &spec)?
-        {
-            warnings.push(p.detail);
-        }
         let inherited = r.object("namespace", "", ns)?.and_then(|n| n.spec.get("isolation_class").cloned());
         let inherited = inherited.as_ref().and_then(Value::as_str).unwrap_or(&api.default_class);
         let app = objects::key(ns, name);
