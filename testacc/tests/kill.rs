@@ -117,10 +117,6 @@ impl World {
         app
     }
 
-    fn apply_in_background(app: &App) -> Process {
-        Process::start("terraform apply", &mut app.terraform.command(&["apply", "-auto-approve"]))
-    }
-
     /// Nothing is left to do, nothing is there twice, the gateway serves, and the calm one is as it was.
     fn converged(&self, app: &App, version: &str) -> Vec<Instance> {
         assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
@@ -139,6 +135,16 @@ impl World {
         app.instances(&self.dev)
     }
 
+    /// Destroys what is left of the application, and finds only the calm one on the machine.
+    fn is_gone(&self, app: &App) {
+        app.terraform.destroy(&[]);
+        wait_for("the end of every instance", DEADLINE, || {
+            let (shims, leases) = (self.traces("shim process"), self.traces("address lease"));
+            if (shims.len(), leases.len()) == (1, 1) { Ok(()) } else { Err(format!("{shims:?}\n{leases:?}")) }
+        });
+        assert_eq!(self.calm.instances(&self.dev), self.calm_instances, "who is not touched stays as it is");
+    }
+
     fn serves(&self, app: &App, version: &str) {
         wait_for("the gateway's answer", DEADLINE, || {
             let answer = self.dev.get(&app.host(), "/")?;
@@ -153,6 +159,10 @@ impl World {
         found.retain(|trace| trace.starts_with(kind));
         found
     }
+}
+
+fn in_background(app: &App, what: &str) -> Process {
+    Process::start(&format!("terraform {what}"), &mut app.terraform.command(&[what, "-auto-approve"]))
 }
 
 fn env(version: &str) -> Value {
@@ -194,13 +204,21 @@ fn sampan_killed_in_the_middle_of_an_apply_converges_after_its_next_start() {
         let updated = world.converged(&app, &format!("b{round}"));
         assert_kept(&at_kill, &before, &updated);
         assert_same_places(&before, &updated);
-        app.terraform.destroy(&[]);
+
+        sampan_testacc::print(&format!("destroy, change {}", round + 1));
+        let before = view(&world.dev, &app);
+        let mut destroy = in_background(&app, "destroy");
+        wait_until(Moment::Change(round as u64 + 1), &world.dev, &app, &before, &mut destroy);
+        world.dev.kill();
+        world.dev.start_again();
+        assert!(destroy.wait(DEADLINE).is_some(), "terraform does not end:\n{}", destroy.output());
+        world.is_gone(&app);
     }
 }
 
 /// Kills the server in the middle of an apply, starts it again and applies again.
 fn kill_sampan(world: &mut World, app: &App, moment: Moment, before: &View) -> View {
-    let mut apply = World::apply_in_background(app);
+    let mut apply = in_background(app, "apply");
     wait_until(moment, &world.dev, app, before, &mut apply);
     let at_kill = view(&world.dev, app);
     world.dev.kill();
@@ -249,7 +267,7 @@ fn terraform_killed_or_interrupted_in_the_middle_of_an_apply_goes_on_at_the_next
         return;
     }
     let world = World::start();
-    for moment in moments() {
+    for (round, moment) in moments().into_iter().enumerate() {
         sampan_testacc::print(&format!("create, {moment:?}"));
         let mut app = world.app("web", "a");
         let nothing = view(&world.dev, &app);
@@ -262,7 +280,13 @@ fn terraform_killed_or_interrupted_in_the_middle_of_an_apply_goes_on_at_the_next
         app.set("env", env("b"));
         kill_terraform(&world, &app, moment, &before);
         assert_same_places(&before, &world.converged(&app, "b"));
-        app.terraform.destroy(&[]);
+
+        sampan_testacc::print(&format!("destroy, change {}", round + 1));
+        let before = view(&world.dev, &app);
+        let mut destroy = in_background(&app, "destroy");
+        wait_until(Moment::Change(round as u64 + 1), &world.dev, &app, &before, &mut destroy);
+        destroy.kill();
+        world.is_gone(&app);
     }
     an_interrupted_apply_saves_its_state(&world);
     wait_for("the end of every provider", DEADLINE, || match providers(&world.dev) {
@@ -272,7 +296,7 @@ fn terraform_killed_or_interrupted_in_the_middle_of_an_apply_goes_on_at_the_next
 }
 
 fn kill_terraform(world: &World, app: &App, moment: Moment, before: &View) {
-    let mut apply = World::apply_in_background(app);
+    let mut apply = in_background(app, "apply");
     wait_until(moment, &world.dev, app, before, &mut apply);
     let at_kill = view(&world.dev, app);
     apply.kill();
@@ -286,7 +310,7 @@ fn an_interrupted_apply_saves_its_state(world: &World) {
     // Longer than an interrupt takes; nobody waits for all of it.
     app.set("env", json!({"VERSION": "a", "START_DELAY_MS": "4000"}));
     let nothing = view(&world.dev, &app);
-    let mut apply = World::apply_in_background(&app);
+    let mut apply = in_background(&app, "apply");
     wait_until(Moment::FirstContainer, &world.dev, &app, &nothing, &mut apply);
     let at_interrupt = view(&world.dev, &app);
     apply.signal(Signal::INT);
@@ -299,9 +323,9 @@ fn an_interrupted_apply_saves_its_state(world: &World) {
     assert_eq!(saved[0]["instances"][0]["status"], Value::Null, "it is not tainted");
     app.apply();
     let after = world.converged(&app, "a");
-    let containers = |all: &[Instance]| all.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
-    assert_eq!(containers(&at_interrupt.instances), containers(&after), "the same instances, not replaced ones");
-    app.terraform.destroy(&[]);
+    let names = |all: &[Instance]| all.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&at_interrupt.instances), names(&after), "the same instances, not replaced ones");
+    world.is_gone(&app);
 }
 
 /// The private containerd of this data folder, by its pid file and its command line.
@@ -349,7 +373,7 @@ fn containerd_killed_is_started_again_and_instances_do_not_notice() {
         let mut before = view(&world.dev, &app);
         for version in ["a", "b"] {
             app.set("env", env(version));
-            let mut apply = World::apply_in_background(&app);
+            let mut apply = in_background(&app, "apply");
             wait_until(moment, &world.dev, &app, &before, &mut apply);
             let at_kill = view(&world.dev, &app);
             let old = kill_containerd();
@@ -363,7 +387,7 @@ fn containerd_killed_is_started_again_and_instances_do_not_notice() {
             }
             before = view(&world.dev, &app);
         }
-        app.terraform.destroy(&[]);
+        world.is_gone(&app);
     }
 }
 
