@@ -110,7 +110,7 @@ impl Note {
 }
 
 impl Resource<Notes> for Note {
-    fn type_name(&self) -> &str {
+    fn type_name(&self) -> &'static str {
         "demo_note"
     }
 
@@ -119,7 +119,7 @@ impl Resource<Notes> for Note {
     }
 
     async fn create(&self, cx: &Context, notes: &Notes, rq: CreateRequest) -> Applied {
-        let cx = cx.with_timeout(rq.timeout(Duration::from_secs(60)));
+        let cx = cx.with_timeout(rq.timeout(Duration::from_mins(1)));
         self.save(&cx, notes, &rq.plan, 1).await
     }
 
@@ -170,7 +170,7 @@ impl Resource<Notes> for Note {
 struct NoteData;
 
 impl DataSource<Notes> for NoteData {
-    fn type_name(&self) -> &str {
+    fn type_name(&self) -> &'static str {
         "demo_note"
     }
 

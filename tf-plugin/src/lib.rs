@@ -8,6 +8,7 @@ pub mod fake_core;
 pub mod json;
 pub mod log;
 pub mod msgpack;
+mod number;
 pub mod path;
 pub mod plan;
 pub mod private;

@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn a_timeout_that_is_not_there_is_the_default() {
         let object = Object::new().with("timeouts", Object::new().with("create", "5m"));
-        assert_eq!(timeout(&object, "create", Duration::from_secs(1)), Duration::from_secs(300));
+        assert_eq!(timeout(&object, "create", Duration::from_secs(1)), Duration::from_mins(5));
         assert_eq!(timeout(&object, "update", Duration::from_secs(1)), Duration::from_secs(1));
         assert_eq!(timeout(&Object::new(), "create", Duration::from_secs(1)), Duration::from_secs(1));
     }
