@@ -1,34 +1,43 @@
 # `make demo` shows it, `make test` proves it. Both install what they lack when run as root on Debian or Ubuntu.
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs
+# TF_CLI_PATH=tofu takes another one, here as in the scripts and the tests.
+TERRAFORM := $(or $(TF_CLI_PATH),terraform)
+# Programs that run in containers: compiled by build scripts and tests, so in no crate.
+GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/node/tests/fixture/app.rs cli/guest/main.rs
 
-.PHONY: help demo test packages build lint generate
+.PHONY: help demo test fresh build lint generate
 
 help:
 	@echo "make demo      quickstart on this machine: terraform apply, requests, an update in place; ends with Ctrl-C"
 	@echo "make demo ONCE=1    the same, and removes everything at the end"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
+	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
-
-packages:
-	@scripts/packages.sh
 
 build:
 	cargo build --workspace
 
-demo: packages build
+demo:
+	@scripts/packages.sh demo
+	@$(MAKE) --no-print-directory build
 	@ONCE=$(ONCE) scripts/demo.sh
 
 lint:
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 $(GUESTS)
-	terraform fmt -check -recursive examples
+	@if command -v $(TERRAFORM) >/dev/null; then echo "$(TERRAFORM) fmt"; $(TERRAFORM) fmt -check -recursive examples; \
+	else echo "skipped: there is no $(TERRAFORM) to check the format of the examples"; fi
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-test: packages lint build
+test:
+	@scripts/packages.sh test
+	@$(MAKE) --no-print-directory lint build
 	$(TARGET)/debug/xtask generate --check
 	SAMPAN_BIN_DIR=$(TARGET)/debug cargo test --workspace
+
+fresh: build
+	SAMPAN_BIN_DIR=$(TARGET)/debug cargo test -p sampan-testacc --test fresh_machine -- --ignored --nocapture
 
 generate:
 	cargo xtask generate

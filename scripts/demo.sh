@@ -6,11 +6,12 @@ cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
 root=$PWD
 demo=$root/.demo
+terraform=${TF_CLI_PATH:-terraform}
 bin=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
 registry_pid='' dev_pid='' load_pid=''
 
 if [ "$(id -u)" != 0 ]; then
-    echo "make demo needs root: it starts containers. Try: sudo -E make demo" >&2
+    echo "make demo needs root: it starts containers. Try: sudo -E env \"PATH=\$PATH\" make demo" >&2
     exit 1
 fi
 
@@ -102,7 +103,7 @@ disable_checkpoint = true
 HCL
 export TF_CLI_CONFIG_FILE=$demo/terraform.rc TF_IN_AUTOMATION=1 TF_INPUT=0
 cp examples/quickstart/*.tf "$demo/terraform/"
-tf() { terraform -chdir="$demo/terraform" "$@" | grep -v -e 'dev_overrides' || return "${PIPESTATUS[0]}"; }
+tf() { "$terraform" -chdir="$demo/terraform" "$@" | grep -v -e 'dev_overrides' || return "${PIPESTATUS[0]}"; }
 image() { echo "image = \"$registry/demo/hello:$1\"" >"$demo/terraform/terraform.tfvars"; }
 hello() { curl -sS --fail --max-time 10 -H 'Host: hello.localhost' "$gateway/"; }
 instances() {
@@ -118,7 +119,7 @@ show() {
     done <<<"$1"
 }
 
-step "terraform apply: namespace, config map, secret, application, route"
+step "$terraform apply: namespace, config map, secret, application, route"
 image 1
 tf apply -auto-approve -no-color | tail -n 20
 step "the gateway answers"
@@ -157,7 +158,7 @@ echo "same sandboxes and addresses, new containers; requests during the update:"
     "$(grep -c ok "$demo/requests" || true) answered, $(grep -c failed "$demo/requests" || true) failed"
 
 if [ "${ONCE:-}" = 1 ]; then
-    step "terraform destroy"
+    step "$terraform destroy"
     tf destroy -auto-approve -no-color | tail -n 1
     exit 0
 fi
@@ -167,6 +168,6 @@ cat <<TEXT
   curl -H 'Host: hello.localhost' $gateway/
   export SAMPAN_ENDPOINT=$SAMPAN_ENDPOINT SAMPAN_TOKEN_FILE=$SAMPAN_TOKEN_FILE
   export TF_CLI_CONFIG_FILE=$TF_CLI_CONFIG_FILE
-  cd $demo/terraform    # change main.tf, then: terraform apply
+  cd $demo/terraform    # change main.tf, then: $terraform apply
 TEXT
 wait "$dev_pid"

@@ -1,42 +1,75 @@
 #!/usr/bin/env bash
-# Finds out what the demo and the tests lack on this machine. As root on Debian or Ubuntu it installs that by package
-# name; elsewhere it says exactly what is missing.
+# packages.sh demo|test: finds out what the demo or the tests lack on this machine. As root on Debian or Ubuntu it
+# installs that by package name; elsewhere it says exactly what is missing. What only containers need stops the demo,
+# and the tests with SAMPAN_REQUIRE_CONTAINERS=1; without it the tests go on, and those that need it say so.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
+purpose=${1:?demo or test}
+terraform=${TF_CLI_PATH:-terraform}
 
-missing=()
-need() { # need PACKAGE PROGRAM
-    command -v "$2" >/dev/null 2>&1 || missing+=("$1")
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# newer FOUND WANTED: whether a version is not older than another.
+newer() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+# look: fills `build` and `run` with the Debian packages that are missing, to build and to run containers.
+look() {
+    build=() run=()
+    has cc || build+=(build-essential)
+    local pair
+    for pair in containerd:containerd containerd:ctr runc:runc iptables:iptables iproute2:ip \
+        docker-registry:docker-registry curl:curl; do
+        has "${pair#*:}" || run+=("${pair%:*}")
+    done
+    [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || run+=(containernetworking-plugins)
+    mapfile -t run < <(printf '%s\n' "${run[@]}" | sort -u | grep .)
 }
-need build-essential cc
-need containerd containerd
-need containerd ctr
-need runc runc
-need iptables iptables
-need iproute2 ip
-need docker-registry docker-registry
-need curl curl
-[ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || missing+=(containernetworking-plugins)
 
-if [ "${#missing[@]}" -gt 0 ]; then
-    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
-    if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
-        echo "installing: ${missing[*]}"
+look
+if [ "${#build[@]}" -gt 0 ] || [ "${#run[@]}" -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && has apt-get; then
+        echo "installing: ${build[*]} ${run[*]}"
         export DEBIAN_FRONTEND=noninteractive
-        apt-get update -qq
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    else
-        echo "missing on this machine (Debian's package names): ${missing[*]}" >&2
-        echo "install them, or run this as root on Debian or Ubuntu" >&2
-        exit 1
+        # What apt could not install is found missing below, with apt's own words above.
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${build[@]}" "${run[@]}" >/dev/null; } || true
+        look
     fi
 fi
 
-if ! command -v terraform >/dev/null 2>&1; then
-    echo "terraform is not on the PATH. Debian has no package of it: install Terraform 1.11 or newer from its vendor." >&2
-    exit 1
+# Without these nothing is built; without those no container runs.
+stop=() skip=()
+[ "${#build[@]}" = 0 ] || stop+=("Debian packages: ${build[*]}")
+[ "${#run[@]}" = 0 ] || skip+=("Debian packages: ${run[*]}")
+
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+if ! has cargo || ! has rustc; then
+    stop+=("cargo is not on the PATH: install Rust $wanted or newer (under sudo, keep the PATH: sudo -E env \"PATH=\$PATH\" make …)")
+else
+    found=$(rustc --version | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
+    newer "$found" "$wanted" || stop+=("Rust $wanted or newer: rustc is $found (rustup update)")
+    if [ "$purpose" = test ]; then
+        cargo fmt --version >/dev/null 2>&1 || stop+=("cargo fmt: rustup component add rustfmt")
+        cargo clippy --version >/dev/null 2>&1 || stop+=("cargo clippy: rustup component add clippy")
+    fi
 fi
-if ! command -v cargo >/dev/null 2>&1; then
-    echo "cargo is not on the PATH: install Rust 1.95 or newer with rustfmt and clippy." >&2
-    exit 1
+
+if ! has "$terraform"; then
+    skip+=("$terraform is not on the PATH: install Terraform 1.11 or newer from its vendor (Debian has no package of it), or name another one: TF_CLI_PATH=tofu")
+else
+    found=$("$terraform" version 2>/dev/null | sed -n 's/^[A-Za-z]* v\([0-9.]*\).*/\1/p' | head -n 1)
+    newer "${found:-0}" 1.11 || skip+=("Terraform 1.11 or newer: $terraform is ${found:-of an unknown version}")
 fi
+[ "$(id -u)" = 0 ] || skip+=("root: containers need it")
+
+[ "${#stop[@]}" != 0 ] || [ "${#skip[@]}" != 0 ] || exit 0
+echo "missing on this machine:" >&2
+printf '  %s\n' "${stop[@]}" "${skip[@]}" >&2
+if [ "${#stop[@]}" = 0 ] && [ "$purpose" = test ] && [ "${SAMPAN_REQUIRE_CONTAINERS:-}" != 1 ]; then
+    echo "the tests that need it are skipped, each with the reason" >&2
+    exit 0
+fi
+if [ "$(id -u)" != 0 ] && [ -e /etc/debian_version ]; then
+    echo "run this as root, and the packages are installed" >&2
+fi
+exit 1

@@ -27,7 +27,19 @@ pub use terraform::Terraform;
 /// With `SAMPAN_REQUIRE_CONTAINERS=1` something missing is a failure, not a skip.
 #[must_use]
 pub fn require() -> bool {
-    let missing = missing();
+    none_of(&missing())
+}
+
+/// As [`require`], for tests that need Terraform and no container.
+///
+/// # Panics
+/// As [`require`].
+#[must_use]
+pub fn require_terraform() -> bool {
+    none_of(&Vec::from_iter(terraform::missing()))
+}
+
+fn none_of(missing: &[String]) -> bool {
     if missing.is_empty() {
         return true;
     }
@@ -48,13 +60,9 @@ pub fn missing() -> Vec<String> {
         .filter(|check| needed.contains(&check.name.as_str()) && !check.ok)
         .map(|check| format!("{}: {} ({})", check.name, check.detail, check.fix))
         .collect();
-    for (program, fix) in [
-        ("terraform", "install Terraform 1.11 or newer from its vendor; Debian has no package of it"),
-        ("docker-registry", "apt-get install docker-registry"),
-    ] {
-        if process::find(program).is_none() {
-            missing.push(format!("{program}: not on the PATH ({fix})"));
-        }
+    missing.extend(terraform::missing());
+    if process::find("docker-registry").is_none() {
+        missing.push("docker-registry: not on the PATH (apt-get install docker-registry)".into());
     }
     missing
 }

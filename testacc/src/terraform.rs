@@ -1,4 +1,4 @@
-//! The real `terraform` in a workspace of its own, with the provider that was just built.
+//! The real `terraform` (or what `TF_CLI_PATH` names) in a workspace of its own, with the provider that was just built.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,6 +6,39 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::dev::bin_dir;
+use crate::process;
+
+/// The oldest version with write-only arguments; OpenTofu has them from the same number on.
+const OLDEST: (u32, u32) = (1, 11);
+
+/// Its name or path: `TF_CLI_PATH` (such as `tofu`), or `terraform`.
+pub fn program() -> String {
+    std::env::var("TF_CLI_PATH").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "terraform".into())
+}
+
+/// Why there is no Terraform to test with, and the remedy; `None` when there is one.
+pub fn missing() -> Option<String> {
+    const FIX: &str = "install Terraform 1.11 or newer from its vendor, Debian has no package of it; \
+                       or name another one: TF_CLI_PATH=tofu";
+    let program = program();
+    if process::find(&program).is_none() {
+        return Some(format!("{program}: not on the PATH ({FIX})"));
+    }
+    let output = Command::new(&program).arg("version").env("CHECKPOINT_DISABLE", "1").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    // Warnings about its settings may come before the line with the version.
+    match text.lines().find_map(version) {
+        Some(found) if found >= OLDEST => None,
+        found => Some(format!("{program}: the version found is {found:?} ({FIX})")),
+    }
+}
+
+/// Major and minor of a line such as `Terraform v1.11.4`.
+fn version(line: &str) -> Option<(u32, u32)> {
+    let (_, numbers) = line.split_once(" v")?;
+    let mut parts = numbers.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -88,7 +121,7 @@ impl Terraform {
 
     /// The command, for tests that need the process itself.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("terraform");
+        let mut command = Command::new(program());
         command
             .args(args)
             .current_dir(self.path())
@@ -206,4 +239,18 @@ fn with_vars<'a>(args: &[&'a str], vars: &[&'a str]) -> Vec<&'a str> {
         all.extend(["-var", var]);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_and_compared() {
+        assert_eq!(version("Terraform v1.11.4"), Some((1, 11)));
+        assert_eq!(version("OpenTofu v1.11.0-rc2"), Some((1, 11)));
+        assert_eq!(version("Terraform v1.9.8"), Some((1, 9)));
+        assert!((1, 9) < OLDEST && (2, 0) > OLDEST);
+        assert_eq!(version("command not found"), None);
+    }
 }

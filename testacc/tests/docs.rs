@@ -4,18 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use sampan_testacc::{Terraform, print, process, repository};
+use sampan_testacc::{Terraform, repository, require_terraform};
 use serde_json::Value;
 
 /// Path of an attribute -> where the page lists it, and its type.
 type Attributes = BTreeMap<String, (String, String)>;
 
 fn terraform() -> Option<Terraform> {
-    if process::find("terraform").is_none() {
-        print("skipped: there is no terraform on the PATH");
-        return None;
-    }
-    Some(Terraform::new())
+    require_terraform().then(Terraform::new)
 }
 
 fn of_type(ty: &Value) -> String {

@@ -16,11 +16,18 @@ fn examples() -> PathBuf {
     test.parent().and_then(Path::parent).unwrap().join("examples")
 }
 
+/// Name or path of Terraform: `TF_CLI_PATH` (such as `tofu`), or `terraform`.
+fn program() -> String {
+    std::env::var("TF_CLI_PATH").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "terraform".into())
+}
+
 impl Cli {
     /// Nothing when there is no Terraform; the reason is printed.
     fn new(config: &str) -> Option<Self> {
-        if Command::new("terraform").arg("version").output().is_err() {
-            eprintln!("skipped: there is no terraform on the PATH");
+        if let Err(error) = Command::new(program()).arg("version").output() {
+            let required = std::env::var("SAMPAN_REQUIRE_CONTAINERS").is_ok_and(|value| value == "1");
+            assert!(!required, "SAMPAN_REQUIRE_CONTAINERS=1, and {} does not start: {error}", program());
+            eprintln!("skipped: {} does not start: {error}", program());
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -29,8 +36,9 @@ impl Cli {
         std::os::unix::fs::symlink(examples().join("demo"), plugins.join("terraform-provider-demo")).unwrap();
         std::fs::create_dir(dir.path().join("notes")).unwrap();
         let rc = format!(
-            "provider_installation {{\n dev_overrides {{ \"sampan/demo\" = {plugins:?} }}\n direct {{}}\n}}\n\
-             disable_checkpoint = true\n"
+            "provider_installation {{\n dev_overrides {{ \"sampan/demo\" = {:?} }}\n direct {{}}\n}}\n\
+             disable_checkpoint = true\n",
+            plugins.display().to_string()
         );
         std::fs::write(dir.path().join("rc.tfrc"), rc).unwrap();
         let cli = Self { dir };
@@ -42,13 +50,13 @@ impl Cli {
         let head = format!(
             "terraform {{\n  required_providers {{\n    demo = {{ source = \"sampan/demo\" }}\n  }}\n}}\n\
              provider \"demo\" {{\n  dir = {:?}\n}}\n",
-            self.dir.path().join("notes")
+            self.dir.path().join("notes").display().to_string()
         );
         std::fs::write(self.dir.path().join("main.tf"), head + config).unwrap();
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("terraform");
+        let mut command = Command::new(program());
         command
             .args(args)
             .arg("-no-color")
@@ -156,7 +164,7 @@ fn an_interrupt_in_the_middle_of_an_apply_saves_the_state() {
     std::os::unix::process::CommandExt::process_group(&mut child, 0);
     let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let file = cli.dir.path().join("notes").join("a.json");
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     let mut child = child;
     while !file.exists() {
         assert!(child.try_wait().unwrap().is_none() && Instant::now() < end, "the note is written");
