@@ -279,3 +279,30 @@ async fn a_config_change_restarts_only_who_asked_for_it() {
         assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_image_is_pulled_while_the_sandbox_is_made() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.fake.faults(|f| f.meeting = Some(std::sync::Arc::new(tokio::sync::Barrier::new(2))));
+    b.deployed(&app(IMAGE_A, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_no_row_names_is_removed_and_the_others_stay() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let mine = b.fake.sandboxes();
+    for (id, application) in [("x1", "cart"), ("x2", "gone")] {
+        let orphan = sampan_engine::runtime::ObservedSandbox {
+            id: id.into(),
+            instance: format!("{application}-0000-9"),
+            application: application.into(),
+            ..mine[0].clone()
+        };
+        b.fake.put_sandbox(orphan);
+    }
+    wait_for("the end of the orphans", async || b.fake.sandboxes().len() == 1).await;
+    assert_eq!(b.fake.sandboxes(), mine);
+}

@@ -22,6 +22,8 @@ pub struct Faults {
     pub probes_wait: bool,
     /// Calls that panic, once each, by how they begin.
     pub panics: Vec<&'static str>,
+    /// The pull and the sandbox each wait until the other is under way, and fail when it is not.
+    pub meeting: Option<Arc<tokio::sync::Barrier>>,
 }
 
 #[derive(Default)]
@@ -56,6 +58,10 @@ impl Fake {
     pub fn env_of(&self, container: &str) -> Vec<(String, String)> {
         self.world.lock().unwrap().env.get(container).cloned().unwrap_or_default()
     }
+    /// A sandbox that another hand has made.
+    pub fn put_sandbox(&self, s: ObservedSandbox) {
+        self.world.lock().unwrap().sandboxes.insert(s.id.clone(), s);
+    }
     /// The process of a running container ends by itself.
     pub fn crash(&self, container: &str) {
         let mut w = self.world.lock().unwrap();
@@ -81,6 +87,13 @@ impl Fake {
     }
 }
 
+/// Waits for the other side, if there is to be a meeting.
+async fn meet(meeting: Option<Arc<tokio::sync::Barrier>>) -> Result<(), RuntimeError> {
+    let Some(meeting) = meeting else { return Ok(()) };
+    let met = tokio::time::timeout(Duration::from_secs(3), meeting.wait()).await;
+    met.map(drop).map_err(|_| RuntimeError::permanent("Alone", "the other call did not come"))
+}
+
 fn done<T: Send + 'static>(value: T) -> Work<'static, T> {
     Box::pin(async move { value })
 }
@@ -99,7 +112,8 @@ impl Runtime for Fake {
         "fake".into()
     }
     fn sandbox_run(&self, spec: SandboxSpec) -> Work<'_, Result<Sandbox, RuntimeError>> {
-        done(self.with(format!("run {}", spec.instance), |w| {
+        let meeting = self.with(format!("run {}", spec.instance), |w| w.faults.meeting.clone());
+        let made = self.with(format!("ran {}", spec.instance), |w| {
             w.next += 1;
             let ip = IpAddr::from([127, 0, 0, 1]);
             let s = ObservedSandbox {
@@ -114,8 +128,9 @@ impl Runtime for Fake {
                 containers: Vec::new(),
             };
             w.sandboxes.insert(s.id.clone(), s.clone());
-            Ok(Sandbox { id: s.id, ip, isolation: Isolation { verified: None, evidence: "none".into() } })
-        }))
+            Sandbox { id: s.id, ip, isolation: Isolation { verified: None, evidence: "none".into() } }
+        });
+        Box::pin(async move { meet(meeting).await.map(|()| made) })
     }
     fn sandbox_remove(&self, id: String, _: SandboxSpec) -> Work<'_, Result<(), RuntimeError>> {
         done(self.with(format!("remove sandbox {id}"), |w| {
@@ -174,10 +189,11 @@ impl Runtime for Fake {
         done(Ok(self.world.lock().unwrap().sandboxes.get(&id).cloned()))
     }
     fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>> {
-        done(self.with(format!("pull {reference}"), |w| {
+        let (meeting, pulled) = self.with(format!("pull {reference}"), |w| {
             let fault = w.faults.images.iter().find(|(i, _)| reference.contains(i.as_str()));
-            fault.map_or(Ok(()), |(_, e)| Err(e.clone()))
-        }))
+            (w.faults.meeting.clone(), fault.map_or(Ok(()), |(_, e)| Err(e.clone())))
+        });
+        Box::pin(async move { meet(meeting).await.and(pulled) })
     }
     fn image_id(&self, _: String) -> Work<'_, Result<Option<String>, RuntimeError>> {
         done(Ok(None))
