@@ -427,8 +427,28 @@ fn running(
         row.ready_since = None;
         row.phase = Phase::Starting;
         if !report.message.is_empty() {
+            not_ready(row, c, sandbox, &report.message);
+        }
+    }
+}
+
+/// Why it is not ready. Between two crashes a probe finds only that nothing listens, so the crash is named first.
+fn not_ready(row: &mut Instance, c: &ObservedContainer, sandbox: &ObservedSandbox, probe: &str) {
+    let ended = sandbox
+        .containers
+        .iter()
+        .filter(|o| o.state == ContainerState::Exited && o.revision == c.revision && o.attempt < c.attempt)
+        .max_by_key(|o| o.attempt);
+    match ended.filter(|_| row.failures > 0) {
+        Some(_) if row.reason.ends_with("ProbeFailed") => {}
+        Some(ended) => {
+            let crash = exit_error(ended, row);
+            row.reason = crash.reason;
+            row.message = format!("{}; started again, and not ready: {probe}", crash.message);
+        }
+        None => {
             row.reason = "NotReady".into();
-            row.message.clone_from(&report.message);
+            row.message = probe.to_owned();
         }
     }
 }

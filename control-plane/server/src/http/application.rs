@@ -111,6 +111,10 @@ pub(super) fn restart(
     Ok(ok(status, &answer))
 }
 
+/// Attempts before the newest whose logs are shown too: why an update failed is asked when its containers have made
+/// room for those of the revision before.
+const EARLIER: u32 = 4;
+
 /// JSON lines `{instance, attempt, time, stream, text}`; with `follow` until the caller leaves.
 pub(super) async fn logs(
     api: &Api,
@@ -140,15 +144,16 @@ pub(super) async fn logs(
             let listed = runtime.list().await.unwrap_or_default();
             let mine = listed.iter().filter(|s| s.namespace == ns && s.application == name);
             for s in mine.filter(|s| only.as_ref().is_none_or(|o| *o == s.instance)) {
-                for c in &s.containers {
-                    let key = (s.instance.clone(), c.attempt);
+                let Some(newest) = s.containers.iter().max_by_key(|c| c.attempt) else { continue };
+                for attempt in newest.attempt.saturating_sub(EARLIER)..=newest.attempt {
+                    let key = (s.instance.clone(), attempt);
                     let known = offsets.get(&key).copied();
                     let q = LogQuery {
                         namespace: ns.clone(),
                         application: name.clone(),
                         instance: s.instance.clone(),
-                        container: c.name.clone(),
-                        attempt: c.attempt,
+                        container: newest.name.clone(),
+                        attempt,
                         offset: known.unwrap_or(0),
                         tail: (first && known.is_none()).then_some(tail),
                         max_bytes: 1 << 20,
@@ -156,7 +161,7 @@ pub(super) async fn logs(
                     let Ok((lines, next)) = runtime.logs(q).await else { continue };
                     for l in lines {
                         let stream = if l.stderr { "stderr" } else { "stdout" };
-                        let line = json!({ "instance": s.instance, "attempt": c.attempt, "time": l.time, "stream": stream, "text": l.text });
+                        let line = json!({ "instance": s.instance, "attempt": attempt, "time": l.time, "stream": stream, "text": l.text });
                         if send.send(Ok(Bytes::from(format!("{line}\n")))).await.is_err() {
                             return;
                         }
