@@ -20,6 +20,8 @@ variable "description" { type = string }
 variable "labels" { type = map(string) }
 variable "drain" { type = number }
 variable "grace" { type = number }
+variable "port" { type = number }
+variable "deadline" { type = number }
 resource "sampan_namespace" "NAME" {
   name = "NAME"
 }
@@ -36,7 +38,8 @@ resource "sampan_application" "NAME" {
     env    = var.env
     probes = { readiness = { http_get = { path = "/healthz", port = "http" }, period_seconds = 1 } }
   }
-  network = { ports = { http = { container_port = 8080, protocol = "HTTP" } } }
+  network = { ports = { http = { container_port = var.port, protocol = "HTTP" } } }
+  update_strategy = { progress_deadline_seconds = var.deadline }
   lifecycle_hooks = {
     termination_grace_period_seconds = var.grace
     offline                          = { drain_timeout_seconds = var.drain }
@@ -85,7 +88,7 @@ impl App {
         terraform.write("main.tf", &MAIN.replace("NAME", name));
         let settings = json!({
             "image": image, "env": {}, "replicas": 2, "cpu": "500m", "description": "as it began",
-            "labels": {}, "drain": 15, "grace": 30,
+            "labels": {}, "drain": 15, "grace": 30, "port": 8080, "deadline": 120,
         });
         let settings = settings.as_object().cloned().unwrap_or_default();
         let app = Self { name: name.to_owned(), terraform, settings };
