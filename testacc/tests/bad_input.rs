@@ -269,13 +269,13 @@ fn an_update_that_fails(dev: &Dev, image: &str) {
         let bad = [image.as_str(), env];
         let run = apply(&terraform, &bad, 1);
         says(&run, &["error main.tf:15", "The deploy of update/a has not succeeded", "no progress for 5 s", reason]);
-        wait_for("both instances on the revision before", Duration::from_secs(60), || {
+        wait_for("both instances on the revision before", Duration::from_mins(1), || {
             let all = dev.instances("update", "a");
             let back = all.iter().filter(|i| i["ready"] == true && i["revision"] == serving.as_str()).count();
             if back == 2 { Ok(()) } else { Err(format!("{all:?}")) }
         });
         let answered = load.answered();
-        wait_for("requests afterwards", Duration::from_secs(60), || {
+        wait_for("requests afterwards", Duration::from_mins(1), || {
             if load.answered() > answered + 50 { Ok(()) } else { Err(load.answered().to_string()) }
         });
         // Saved as an update that has to be made again, and never as something to replace.
