@@ -506,3 +506,60 @@ fn exit_error(c: &ObservedContainer, row: &Instance) -> RuntimeError {
     };
     RuntimeError::transient(reason, format!("exit code {code}: {hint}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(attempt: u32, state: ContainerState, exit_code: Option<i32>) -> ObservedContainer {
+        ObservedContainer {
+            id: format!("c{attempt}"),
+            name: "main".into(),
+            attempt,
+            spec_hash: "s".into(),
+            revision: "r".into(),
+            state,
+            exit_code,
+            reason: if exit_code.is_some() { "Error".into() } else { String::new() },
+            message: String::new(),
+            started_at: 0,
+            finished_at: 0,
+        }
+    }
+
+    #[test]
+    fn between_two_crashes_the_crash_is_named_and_not_what_a_probe_finds() {
+        let row = serde_json::json!({
+            "name": "a-1", "sandbox_hash": "h", "revision": "r", "attempt": 1, "restart_epoch": 0, "created_at": 0,
+            "sandbox": { "instance": "a-1", "namespace": "n", "application": "a", "class": "runc", "generation": 0,
+                         "cpu_millis": 100, "memory_bytes": 1 },
+        });
+        let mut row: Instance = serde_json::from_value(row).unwrap();
+        let now = container(1, ContainerState::Running, None);
+        let sandbox = |containers| ObservedSandbox {
+            id: "s".into(),
+            instance: "a-1".into(),
+            namespace: "n".into(),
+            application: "a".into(),
+            generation: 0,
+            ready: true,
+            ip: None,
+            created_at: 0,
+            containers,
+        };
+        not_ready(&mut row, &now, &sandbox(vec![now.clone()]), "refused");
+        assert_eq!((row.reason.as_str(), row.message.as_str()), ("NotReady", "refused"));
+        row.failures = 1;
+        let both = sandbox(vec![container(0, ContainerState::Exited, Some(3)), now.clone()]);
+        // Looked at again and again, the text stays.
+        for _ in 0..2 {
+            not_ready(&mut row, &now, &both, "refused");
+            assert_eq!(row.reason, "Crashed");
+            assert_eq!(row.message, "exit code 3: see `sampan logs n/a`; started again, and not ready: refused");
+        }
+        row.reason = "LivenessProbeFailed".into();
+        row.message = "status 500".into();
+        not_ready(&mut row, &now, &both, "refused");
+        assert_eq!((row.reason.as_str(), row.message.as_str()), ("LivenessProbeFailed", "status 500"));
+    }
+}
