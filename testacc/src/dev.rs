@@ -159,6 +159,11 @@ impl Dev {
         command
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has written so far.
     pub fn output(&self) -> String {
         self.process.output()

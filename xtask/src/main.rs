@@ -1,5 +1,6 @@
 //! Repository tasks: `cargo xtask TASK`.
 
+mod bench;
 mod generate;
 mod page;
 
@@ -8,6 +9,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask TASK
   generate [--check]          writes docs/ from the schema; with --check only says what differs
+  bench [--write] [-o json] [FIGURE]...
+                              measures speed and memory in release builds and fails when a goal is missed; with --write
+                              also writes docs/benchmarks.md
   edges                       prints the diagram of which crate may use which
   hello-image --registry HOST:PORT --tag TAG [--repository NAME] [--env KEY=VALUE]...
                               builds the demo image and pushes it over plain HTTP; prints its digest";
@@ -18,6 +22,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
+        ["bench", options @ ..] => bench::run(options),
         ["edges"] => {
             say(sampan_testacc::edges::diagram().trim_end());
             Ok(())

@@ -42,7 +42,6 @@ pub use isolation::{Kernel, compare as isolation_compare};
 pub use teardown::{leftovers, remains, teardown};
 
 use containerd::Containerd;
-use cri::Cri;
 use identity::Identity;
 use image::{OwnImage, Pulls};
 
@@ -333,8 +332,8 @@ impl Runtime for Node {
 
     fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>> {
         let inner = &self.inner;
-        let plain_http = inner.private.is_some().then_some(&inner.identity);
-        Box::pin(inner.pulls.pull(&inner.cri, plain_http, reference))
+        let ours = inner.private.is_some().then_some(&inner.identity);
+        Box::pin(inner.pulls.pull(&inner.cri, &inner.config, ours, reference))
     }
 
     fn image_id(&self, reference: String) -> Work<'_, Result<Option<String>, RuntimeError>> {
