@@ -72,6 +72,7 @@ fn updates_in_place_under_load_fail_no_request_and_keep_sandboxes_and_addresses(
     let revision_a = app.revision(&dev);
     assert_eq!((first.len(), version(&dev, &app).as_str()), (2, "1"));
 
+    let began = Instant::now();
     let load = Load::start(dev.gateway, &app.host(), 200, Kind::Mixed);
     let slow = Load::start(dev.gateway, &app.host(), 10, SLOW);
     wait_for("answers under load", DEADLINE, || {
@@ -95,7 +96,8 @@ fn updates_in_place_under_load_fail_no_request_and_keep_sandboxes_and_addresses(
     assert!(before.iter().all(|i| i.revision == revision_a), "{before:?}");
     assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
 
-    let (load, slow) = (load.stop(), slow.stop());
+    let (load, took, slow) = (load.stop(), began.elapsed(), slow.stop());
+    sampan_testacc::print(&format!("{} requests in {took:?}, and {} slow ones", load.0.len(), slow.0.len()));
     assert_eq!(load.failures(), Vec::<&str>::new(), "of {} requests", load.0.len());
     assert_eq!(slow.failures(), Vec::<&str>::new(), "of {} slow requests", slow.0.len());
     assert_eq!(load.versions().keys().collect::<Vec<_>>(), ["1", "2", "2b"], "every version has answered");
