@@ -193,3 +193,30 @@ fn a_state_of_the_first_version_is_upgraded_and_plans_empty() {
     std::fs::write(cli.dir.path().join("terraform.tfstate"), state.to_string()).unwrap();
     cli.plan_is_empty();
 }
+
+#[test]
+fn terraform_attaches_to_a_provider_that_a_person_has_started() {
+    let config = "resource \"demo_note\" \"a\" {\n  name = \"a\"\n  text = \"by hand\"\n}\n";
+    let Some(cli) = Cli::new(config) else { return };
+    // No way to a provider of its own: Terraform has only what the person gives it.
+    std::fs::write(cli.dir.path().join("rc.tfrc"), "disable_checkpoint = true\n").unwrap();
+    let mut provider = Command::new(examples().join("demo"))
+        .arg("-debug")
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(provider.stdout.take().unwrap()));
+    let value = lines.find_map(|line| {
+        let line = line.unwrap();
+        Some(line.trim().strip_prefix("TF_REATTACH_PROVIDERS='")?.strip_suffix('\'')?.to_owned())
+    });
+    let value = value.unwrap();
+    for arguments in [["apply", "-auto-approve"], ["plan", "-detailed-exitcode"], ["destroy", "-auto-approve"]] {
+        let out = cli.command(&arguments).env("TF_REATTACH_PROVIDERS", &value).output().unwrap();
+        assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    assert!(provider.try_wait().unwrap().is_none(), "Terraform leaves a provider alone that it has not started");
+    provider.kill().unwrap();
+    provider.wait().unwrap();
+}
