@@ -199,12 +199,12 @@ fn blocked(v: &View<'_>, state: &State) -> Option<RuntimeError> {
     let release =
         state.release.as_ref().filter(|r| matches!(r.phase, ReleasePhase::Updating | ReleasePhase::Failed))?;
     let class = &v.revisions.get(&release.to)?.class;
-    let reason = match v.classes.get(class) {
+    let message = match v.classes.get(class) {
         Some(known) if known.available => return None,
-        Some(known) => known.reason.as_str(),
-        None => "this server does not know the class",
+        Some(known) => known.reason.clone(),
+        None => format!("isolation class {class} is not known to this server"),
     };
-    Some(RuntimeError::permanent("IsolationUnavailable", format!("isolation class {class}: {reason}")))
+    Some(RuntimeError::permanent("IsolationUnavailable", message))
 }
 
 /// Sends instances to the goal, as many at once as the budget allows.
