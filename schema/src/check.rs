@@ -28,11 +28,13 @@ pub fn has_unknown(v: &Value) -> bool {
 /// Every place where `v` does not fit `schema`. Null members count as absent.
 pub fn check(schema: &Value, v: &Value) -> Vec<Violation> {
     let mut out = Vec::new();
-    walk(schema, v, "", &mut out);
+    walk(schema, v, "", false, &mut out);
     out
 }
 
-fn walk(schema: &Value, v: &Value, path: &str, out: &mut Vec<Violation>) {
+/// `hidden`: the value is secret, so no message repeats it.
+fn walk(schema: &Value, v: &Value, path: &str, hidden: bool, out: &mut Vec<Violation>) {
+    let hidden = hidden || schema.get("x-sampan").is_some_and(|x| x.get("sensitive") == Some(&Value::Bool(true)));
     if is_unknown(v) {
         return;
     }
@@ -55,7 +57,8 @@ fn walk(schema: &Value, v: &Value, path: &str, out: &mut Vec<Violation>) {
         _ => true,
     };
     if !fits {
-        say("SMP002", format!("is {v}, want {} {want}", if want.starts_with(['i', 'a', 'o']) { "an" } else { "a" }));
+        let is = if hidden { "has the wrong type".to_owned() } else { format!("is {v}") };
+        say("SMP002", format!("{is}, want {} {want}", if want.starts_with(['i', 'a', 'o']) { "an" } else { "a" }));
         return;
     }
     let limit = |key: &str| schema.get(key).and_then(Value::as_f64);
@@ -95,11 +98,11 @@ fn walk(schema: &Value, v: &Value, path: &str, out: &mut Vec<Violation>) {
             }
             if let Some(item) = schema.get("items") {
                 for (i, x) in items.iter().enumerate() {
-                    walk(item, x, &format!("{path}[{i}]"), out);
+                    walk(item, x, &format!("{path}[{i}]"), hidden, out);
                 }
             }
         }
-        Value::Object(o) => object(schema, o, path, out),
+        Value::Object(o) => object(schema, o, path, hidden, out),
         _ => {}
     }
 }
@@ -120,7 +123,7 @@ fn quantity(schema: &Value, s: &str, say: &mut dyn FnMut(&str, String)) {
     }
 }
 
-fn object(schema: &Value, o: &Map<String, Value>, path: &str, out: &mut Vec<Violation>) {
+fn object(schema: &Value, o: &Map<String, Value>, path: &str, hidden: bool, out: &mut Vec<Violation>) {
     let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     let present = |name: &str| o.get(name).is_some_and(|v| !v.is_null());
     if let Some(m) = schema.get("maxProperties").and_then(Value::as_u64)
@@ -137,7 +140,7 @@ fn object(schema: &Value, o: &Map<String, Value>, path: &str, out: &mut Vec<Viol
     let additional = schema.get("additionalProperties");
     for (name, v) in o.iter().filter(|(_, v)| !v.is_null()) {
         match (properties.and_then(|p| p.get(name)), additional) {
-            (Some(p), _) => walk(p, v, &join(name), out),
+            (Some(p), _) => walk(p, v, &join(name), hidden, out),
             (None, Some(Value::Bool(false))) => {
                 let known: Vec<_> = properties.map(|p| p.keys().map(String::as_str).collect()).unwrap_or_default();
                 out.push(Violation::new(
@@ -146,7 +149,7 @@ fn object(schema: &Value, o: &Map<String, Value>, path: &str, out: &mut Vec<Viol
                     format!("is no attribute here: there are {}", known.join(", ")),
                 ));
             }
-            (None, Some(value)) => walk(value, v, &format!("{path}[{name:?}]"), out),
+            (None, Some(value)) => walk(value, v, &format!("{path}[{name:?}]"), hidden, out),
             (None, None) => {}
         }
     }

@@ -229,3 +229,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_finding_repeats_a_secret_value() {
+    for data in
+        [json!("hunter22"), json!({ "KEY": ["hunter22"] }), json!({ "no key!": "hunter22" }), json!(["hunter22"])]
+    {
+        let spec = json!({ "namespace": "shop", "name": "key", "wo_version": 1, "data_wo": data });
+        let found = kind("secret").unwrap().validate(&spec);
+        assert!(!found.is_empty() && !format!("{found:?}").contains("hunter22"), "{found:?}");
+    }
+}
