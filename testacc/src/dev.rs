@@ -95,17 +95,31 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`Dev::start`], with more in its environment until it is started again.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_with(env: &[(&str, &str)]) -> Self {
         // Short: the path of containerd's socket has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("sa").tempdir_in("/tmp").expect("a folder in /tmp");
         let data_dir = folder.path().join("d");
-        let (process, ready) = Self::spawn("dev", &data_dir, addresses());
+        let (process, ready) = Self::spawn("dev", &data_dir, addresses(), env);
         let Ready { api, gateway, token_file } = ready;
         Self { api, gateway, token_file, data_dir, process, folder: Some(folder) }
     }
 
-    fn spawn(verb: &str, data_dir: &Path, (api, gateway): (SocketAddr, SocketAddr)) -> (Process, Ready) {
+    fn spawn(
+        verb: &str,
+        data_dir: &Path,
+        (api, gateway): (SocketAddr, SocketAddr),
+        env: &[(&str, &str)],
+    ) -> (Process, Ready) {
         let mut command = command(verb, data_dir);
         command.args(["--api", &api.to_string(), "--gateway", &gateway.to_string()]);
+        command.envs(env.iter().copied());
         let mut process = Process::start(&format!("sampan {verb}"), &mut command);
         let ready = process.wait_line(START, ready);
         (process, ready)
@@ -138,7 +152,7 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     pub fn start_again_as(&mut self, verb: &str) {
-        let (process, ready) = Self::spawn(verb, &self.data_dir, (self.api, self.gateway));
+        let (process, ready) = Self::spawn(verb, &self.data_dir, (self.api, self.gateway), &[]);
         self.process = process;
         self.token_file = ready.token_file;
     }

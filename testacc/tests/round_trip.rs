@@ -1,0 +1,314 @@
+//! What was applied is what is read: plan, refresh, import and data sources; and a destroy leaves nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use sampan_schema::KINDS;
+use sampan_testacc::{Dev, Registry, Terraform, process, push_hello, require, wait_for};
+use serde_json::{Map, Value};
+
+/// Every noun twice: with as much as it can say, and with as little as it must.
+const MAIN: &str = r#"
+terraform {
+  required_providers {
+    sampan = { source = "sampan/sampan" }
+  }
+}
+provider "sampan" {}
+variable "image" { type = string }
+
+resource "sampan_namespace" "full" {
+  name            = "full"
+  description     = "Everything there is: \"quotes\", ${"$"}{braces}, ünïcode."
+  labels          = { team = "a", "example.com/empty" = "" }
+  isolation_class = "runc"
+}
+resource "sampan_namespace" "plain" {
+  name = "plain"
+}
+
+resource "sampan_config_map" "full" {
+  namespace   = sampan_namespace.full.name
+  name        = "settings"
+  description = "Settings."
+  labels      = { team = "a" }
+  data        = { GREETING = "hello", EMPTY = "", "file.txt" = "two\nlines\n" }
+}
+resource "sampan_config_map" "plain" {
+  namespace = sampan_namespace.plain.name
+  name      = "plain"
+}
+
+resource "sampan_secret" "full" {
+  namespace   = sampan_namespace.full.name
+  name        = "keys"
+  description = "Keys."
+  labels      = { team = "a" }
+  data_wo     = { API_KEY = "round-trip-value", OTHER = "" }
+  wo_version  = 7
+}
+resource "sampan_secret" "plain" {
+  namespace  = sampan_namespace.plain.name
+  name       = "plain"
+  data_wo    = {}
+  wo_version = 1
+}
+
+resource "sampan_application" "full" {
+  namespace       = sampan_namespace.full.name
+  name            = "hello"
+  description     = "Says everything."
+  labels          = { team = "a" }
+  replicas        = 2
+  isolation_class = "runc"
+  resources       = { cpu = "0.2", memory = "65536Ki" }
+  container = {
+    image             = var.image
+    image_pull_policy = "Always"
+    command           = ["/bin/hello"]
+    args              = []
+    working_dir       = "/bin"
+    env               = { VERSION = "1", EMPTY = "" }
+    env_refs = {
+      FROM_MAP    = { config_map = { name = sampan_config_map.full.name, key = "GREETING" } }
+      FROM_SECRET = { secret = { name = sampan_secret.full.name, key = "API_KEY", optional = true } }
+      NAME        = { field = "instance.name" }
+    }
+    env_from = [
+      { config_map = "absent", optional = true },
+      { secret = sampan_secret.full.name, prefix = "S_" },
+    ]
+    restart_on_config_change = true
+    probes = {
+      startup = { tcp_socket = { port = "http" }, period_seconds = 1, failure_threshold = 60 }
+      readiness = {
+        initial_delay_seconds = 0
+        period_seconds        = 2
+        timeout_seconds       = 2
+        success_threshold     = 1
+        failure_threshold     = 5
+        http_get = {
+          path          = "/healthz"
+          port          = "8080"
+          host          = "health.test"
+          headers       = { x-probe = "yes" }
+          expect_status = [200, 204]
+        }
+      }
+      liveness = { http_get = { port = "http" }, period_seconds = 30 }
+    }
+  }
+  network = {
+    ports = {
+      http = { container_port = 8080, protocol = "HTTP" }
+      raw  = { container_port = 9000 }
+    }
+  }
+  update_strategy = {
+    max_unavailable           = "50%"
+    max_surge                 = "1"
+    min_ready_seconds         = 0
+    progress_deadline_seconds = 120
+  }
+  lifecycle_hooks = {
+    termination_grace_period_seconds = 5
+    offline                          = { drain_timeout_seconds = 1 }
+  }
+  rollout  = { wait_for = "completed", on_failure = "rollback", on_create_failure = "warn" }
+}
+resource "sampan_application" "plain" {
+  namespace = sampan_namespace.plain.name
+  name      = "plain"
+  resources = { cpu = "100m", memory = "64Mi" }
+  container = { image = var.image }
+}
+
+resource "sampan_route" "full" {
+  namespace   = sampan_namespace.full.name
+  name        = "hello"
+  description = "Leads to hello."
+  labels      = { team = "a" }
+  visibility  = "public"
+  hostnames   = ["z.full.test", "*.full.test", "a.full.test"]
+  rules = [
+    {
+      name    = "exact"
+      matches = [{ path = { type = "Exact", value = "/env" } }, { path = { value = "/slow" } }]
+      backends = [
+        { application = sampan_application.full.name, port = "http", weight = 3 },
+        { application = sampan_application.full.name, port = "8080", weight = 0 },
+      ]
+    },
+    { name = "rest", backends = [{ application = sampan_application.full.name, port = "http" }] },
+  ]
+}
+resource "sampan_route" "plain" {
+  namespace = sampan_namespace.full.name
+  name      = "plain"
+  hostnames = ["plain.test"]
+  rules     = [{ name = "all", backends = [{ application = sampan_application.full.name, port = "http" }] }]
+}
+"#;
+
+/// Address and id of every resource.
+const IDS: [(&str, &str); 10] = [
+    ("sampan_namespace.full", "full"),
+    ("sampan_namespace.plain", "plain"),
+    ("sampan_config_map.full", "full/settings"),
+    ("sampan_config_map.plain", "plain/plain"),
+    ("sampan_secret.full", "full/keys"),
+    ("sampan_secret.plain", "plain/plain"),
+    ("sampan_application.full", "full/hello"),
+    ("sampan_application.plain", "plain/plain"),
+    ("sampan_route.full", "full/hello"),
+    ("sampan_route.plain", "full/plain"),
+];
+
+/// What containerd itself has: containers, and snapshots that are no image's layers.
+fn in_containerd(dev: &Dev) -> BTreeSet<String> {
+    let ctr = |args: &[&str]| {
+        let mut command = Command::new(process::find("ctr").unwrap());
+        let socket = dev.data_dir.join("run/containerd.sock");
+        let output = command.arg("-a").arg(socket).args(["-n", "k8s.io"]).args(args).output().unwrap();
+        assert!(output.status.success(), "ctr {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut found: BTreeSet<String> =
+        ctr(&["containers", "ls", "-q"]).lines().map(|id| format!("container: {id}")).collect();
+    let snapshots = ctr(&["snapshots", "ls"]);
+    found.extend(
+        snapshots.lines().filter(|line| line.trim_end().ends_with("Active")).map(|line| format!("snapshot: {line}")),
+    );
+    found
+}
+
+/// Everything that runs leaves traces in, each of which must be gone afterwards.
+fn traces(dev: &Dev) -> Vec<String> {
+    sampan_node::leftovers(&dev.data_dir).into_iter().chain(in_containerd(dev)).collect()
+}
+
+fn resources(terraform: &Terraform, mode: &str) -> Vec<Value> {
+    let shown: Value = serde_json::from_str(&terraform.expect(&["show", "-json"], 0).stdout).unwrap();
+    let all = shown["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
+    all.into_iter().filter(|resource| resource["mode"] == mode).collect()
+}
+
+/// The configuration with a data source beside every resource.
+fn data_sources() -> String {
+    let mut text = MAIN.to_owned();
+    for (address, id) in IDS {
+        let (kind, label) = address.split_once('.').unwrap();
+        let (namespace, name) = id.split_once('/').map_or(("", id), |(ns, name)| (ns, name));
+        let namespace = if namespace.is_empty() { String::new() } else { format!("namespace = \"{namespace}\"\n") };
+        text.push_str(&format!(
+            "data \"{kind}\" \"{label}\" {{\n{namespace}name = \"{name}\"\ndepends_on = [{address}]\n}}\n"
+        ));
+    }
+    text
+}
+
+/// A data source has every value of its resource, and says it in the server's spelling.
+fn data_sources_read_the_same(terraform: &Terraform) {
+    let (managed, data) = (resources(terraform, "managed"), resources(terraform, "data"));
+    assert_eq!((managed.len(), data.len()), (IDS.len(), IDS.len()));
+    for resource in managed {
+        let what = format!("{} {}", resource["type"], resource["name"]);
+        let same = |d: &&Value| d["type"] == resource["type"] && d["name"] == resource["name"];
+        let (ours, theirs) = (&resource["values"], &data.iter().find(same).unwrap()["values"]);
+        for key in ["id", "uid", "generation", "create_time", "update_time"] {
+            assert!(!ours[key].is_null(), "{what}: {key} is null");
+            assert_eq!(ours[key], theirs[key], "{what}: {key}");
+        }
+        for (key, value) in ours["status"].as_object().unwrap() {
+            assert_eq!(*value, theirs["status"][key], "{what}: status.{key}");
+        }
+        let kind = KINDS.iter().find(|kind| resource["type"] == format!("sampan_{}", kind.name)).unwrap();
+        let spec = |of: &Value| {
+            let known = kind.spec_schema()["properties"].as_object().unwrap();
+            let members = of.as_object().unwrap().iter().filter(|(key, _)| known.contains_key(*key));
+            kind.normalise(&Value::Object(members.map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>()))
+        };
+        assert_eq!(spec(ours), spec(theirs), "{what}");
+        assert!(!theirs.to_string().contains("round-trip-value") && theirs.get("data_wo").is_none(), "{what}");
+    }
+}
+
+#[test]
+fn every_noun_is_read_as_it_was_applied_and_leaves_nothing_behind() {
+    if !require() {
+        return;
+    }
+    let registry = Registry::start();
+    let image = format!("image={}", push_hello(&registry.address, "1", &[]));
+    let vars = [image.as_str()];
+    let dev = Dev::start();
+    assert_eq!(traces(&dev), Vec::<String>::new(), "before anything runs");
+    let terraform = dev.terraform();
+    terraform.write("main.tf", MAIN);
+    terraform.apply(&vars);
+    assert_eq!(terraform.plan_is_empty(&vars), Ok(()));
+    assert_eq!(terraform.refresh_is_empty(&vars), Ok(()));
+    terraform.write("main.tf", &data_sources());
+    terraform.apply(&vars);
+    assert_eq!(terraform.plan_is_empty(&vars), Ok(()));
+    data_sources_read_the_same(&terraform);
+
+    // Import, by command and by block, into workspaces that know nothing. What is write-only stays at the server: its
+    // values are not compared, and not sent again while wo_version is the server's.
+    let by_command = dev.terraform();
+    by_command.write("main.tf", MAIN);
+    for (address, id) in IDS {
+        by_command.expect(&["import", "-var", &image, address, id], 0);
+    }
+    let by_block = dev.terraform();
+    let blocks = IDS.map(|(to, id)| format!("import {{\n  to = {to}\n  id = \"{id}\"\n}}\n"));
+    by_block.write("main.tf", &format!("{MAIN}{}", blocks.concat()));
+    let imported = by_block.apply(&vars).text();
+    assert!(imported.contains("10 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
+    for imported in [&by_command, &by_block] {
+        assert_eq!(imported.plan_is_empty(&vars), Ok(()));
+        // `terraform import` leaves the edges between resources out of the state; the first apply puts them there.
+        let applied = imported.apply(&vars).text();
+        assert!(applied.contains("0 added, 0 changed, 0 destroyed"), "{applied}");
+        assert_eq!(imported.refresh_is_empty(&vars), Ok(()));
+        assert_eq!(resources(imported, "managed").len(), IDS.len());
+        assert!(!imported.state().contains("round-trip-value"));
+    }
+    // None of this touched what runs or what the server knows.
+    assert_eq!(terraform.plan_is_empty(&vars), Ok(()));
+    assert_eq!(terraform.refresh_is_empty(&vars), Ok(()));
+
+    // The list of leftovers sees every kind of trace while something runs, so that its silence afterwards means much.
+    let running = traces(&dev);
+    let kinds: BTreeSet<&str> =
+        running.iter().filter_map(|trace| trace.split_once(": ")).map(|(kind, _)| kind).collect();
+    for kind in [
+        "shim process",
+        "process",
+        "cgroup",
+        "mount",
+        "address lease",
+        "CNI result",
+        "interface",
+        "runc state",
+        "shim socket",
+        "log",
+        "container",
+        "snapshot",
+    ] {
+        assert!(kinds.contains(kind), "no {kind} is seen while containers run: {kinds:?}");
+    }
+    assert!(
+        running.iter().any(|t| t.starts_with("mount: ") && t.contains("/netns/")),
+        "network namespaces: {running:#?}"
+    );
+
+    terraform.destroy(&vars);
+    wait_for("a clean machine", Duration::from_secs(20), || {
+        let left = traces(&dev);
+        if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+    });
+}
