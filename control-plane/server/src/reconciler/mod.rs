@@ -1,0 +1,377 @@
+//! The loop: gathers what is, lets `engine` decide, commits the rows, carries out the actions.
+//!
+//! One task owns everything that is remembered, so one application is never decided about twice at once. It is woken
+//! by writes, ended actions, probe verdicts, the list of every second, and the times that decisions name. Nothing of
+//! what it remembers is truth: after a restart rows and runtime labels give it back.
+
+mod commit;
+mod execute;
+mod image;
+mod observed;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sampan_engine::reconcile::{self, View};
+use sampan_engine::revision::Revision;
+use sampan_engine::route::{self, Serving};
+use sampan_engine::runtime::{
+    ClassStatus, ImageState, Isolation, ObservedSandbox, ProbeReport, Probes, Runtime, RuntimeError,
+};
+use sampan_gateway::Gateway;
+use sampan_schema::application::Spec;
+use sampan_store::{Object, Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::clock::now_ms;
+use crate::objects;
+use crate::registry::Registry;
+
+/// What the loop is told. None of it is trusted for long: the next list corrects it.
+#[derive(Debug)]
+pub enum Note {
+    /// Something about the application was written.
+    Wake(String),
+    /// Routes changed.
+    Routes,
+    /// Config maps or secrets of the namespace changed.
+    Config(String),
+    Stop,
+}
+
+#[derive(Debug)]
+enum Heard {
+    Note(Note),
+    Done { app: String, instance: String, ended: Ended },
+    Pulled { reference: String, result: Result<(), RuntimeError> },
+    Resolved { app: String, image: String, operation: String, result: Result<(String, String), RuntimeError> },
+    Probed { container: String, report: ProbeReport },
+    Listed { began: u64, result: Result<Vec<ObservedSandbox>, RuntimeError> },
+}
+
+/// How an action ended, with a fresh look at its sandbox.
+#[derive(Debug)]
+struct Ended {
+    error: Option<RuntimeError>,
+    made: Option<(u32, Isolation)>,
+    /// Sandbox id and what is there now; `None` when nobody could look.
+    look: Option<(String, Option<ObservedSandbox>)>,
+}
+
+/// One container's probes, as last asked for.
+struct Probing {
+    probes: Probes,
+    app: String,
+    report: ProbeReport,
+}
+
+struct Resolving {
+    image: String,
+    operation: String,
+    /// `None` while under way.
+    error: Option<RuntimeError>,
+    tries: u32,
+    retry_at: i64,
+}
+
+/// What the loop needs from outside.
+pub struct Parts {
+    pub store: Store,
+    pub runtime: Arc<dyn Runtime>,
+    pub gateway: Gateway,
+    pub registry: Registry,
+    pub default_class: String,
+}
+
+struct Reconciler {
+    parts: Parts,
+    tell: mpsc::UnboundedSender<Heard>,
+    classes: BTreeMap<String, ClassStatus>,
+    /// By instance.
+    sandboxes: HashMap<String, Vec<ObservedSandbox>>,
+    listed_once: bool,
+    listing: bool,
+    /// Instances with an action under way.
+    busy: BTreeSet<String>,
+    /// Instances whose sandboxes must be listed before anything is decided.
+    unseen: BTreeSet<String>,
+    failed: HashMap<String, RuntimeError>,
+    made: HashMap<String, (u32, Isolation)>,
+    /// When (in heard events) an instance was last touched by an action.
+    touched: HashMap<String, u64>,
+    heard: u64,
+    images: BTreeMap<String, ImageState>,
+    resolving: HashMap<String, Resolving>,
+    probing: HashMap<String, Probing>,
+    /// App -> time to look again.
+    wakes: HashMap<String, i64>,
+    dirty: BTreeSet<String>,
+    routes_dirty: bool,
+    /// What serves, by app; the route table is made from it.
+    serving: BTreeMap<String, Vec<Serving>>,
+    generation: u64,
+}
+
+/// Runs until [`Note::Stop`] or until every sender is gone.
+pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    let classes = parts.runtime.classes().into_iter().map(|c| (c.class.clone(), c)).collect();
+    let mut r = Reconciler {
+        parts,
+        tell,
+        classes,
+        sandboxes: HashMap::new(),
+        listed_once: false,
+        listing: false,
+        busy: BTreeSet::new(),
+        unseen: BTreeSet::new(),
+        failed: HashMap::new(),
+        made: HashMap::new(),
+        touched: HashMap::new(),
+        heard: 0,
+        images: BTreeMap::new(),
+        resolving: HashMap::new(),
+        probing: HashMap::new(),
+        wakes: HashMap::new(),
+        dirty: BTreeSet::new(),
+        routes_dirty: true,
+        serving: BTreeMap::new(),
+        generation: 0,
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let next = r.wakes.values().min().map_or(1000, |at| (at - now_ms()).clamp(0, 1000)) as u64;
+        tokio::select! {
+            note = notes.recv() => match note {
+                None | Some(Note::Stop) => return,
+                Some(note) => r.hear(Heard::Note(note)),
+            },
+            Some(h) = heard.recv() => r.hear(h),
+            _ = tick.tick() => r.list(),
+            () = tokio::time::sleep(Duration::from_millis(next)) => {}
+        }
+        while let Ok(h) = heard.try_recv() {
+            r.hear(h);
+        }
+        r.work();
+    }
+}
+impl Reconciler {
+    fn hear(&mut self, h: Heard) {
+        self.heard += 1;
+        match h {
+            Heard::Note(Note::Wake(app)) => {
+                self.dirty.insert(app);
+            }
+            Heard::Note(Note::Routes) => self.routes_dirty = true,
+            Heard::Note(Note::Config(ns)) => {
+                let prefix = format!("{ns}/");
+                self.dirty.extend(self.serving.keys().filter(|k| k.starts_with(&prefix)).cloned());
+            }
+            Heard::Note(Note::Stop) => {}
+            Heard::Done { app, instance, ended } => {
+                self.busy.remove(&instance);
+                self.touched.insert(instance.clone(), self.heard);
+                if let Some(made) = ended.made {
+                    self.made.insert(instance.clone(), made);
+                }
+                match ended.look {
+                    Some((id, now)) => {
+                        let all = self.sandboxes.entry(instance.clone()).or_default();
+                        all.retain(|s| s.id != id);
+                        all.extend(now);
+                    }
+                    None => {
+                        self.unseen.insert(instance.clone());
+                        self.list();
+                    }
+                }
+                if let Some(e) = ended.error {
+                    tracing::warn!(app, instance, reason = e.reason, message = e.message, "action failed");
+                    self.failed.insert(instance, e);
+                }
+                self.dirty.insert(app);
+            }
+            Heard::Pulled { reference, result } => {
+                let state = match result {
+                    Ok(()) => ImageState::Present,
+                    Err(e) => ImageState::Failed(e),
+                };
+                self.images.insert(reference, state);
+                self.dirty.extend(self.serving.keys().cloned());
+            }
+            Heard::Resolved { app, image, operation, result } => self.resolved(app, &image, &operation, result),
+            Heard::Probed { container, report } => {
+                if let Some(p) = self.probing.get_mut(&container) {
+                    p.report = report;
+                    self.dirty.insert(p.app.clone());
+                }
+            }
+            Heard::Listed { began, result } => self.listed(began, result),
+        }
+    }
+
+    /// Decides about everything that is due.
+    fn work(&mut self) {
+        if !self.listed_once {
+            return;
+        }
+        let now = now_ms();
+        let due: Vec<String> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(a, _)| a.clone()).collect();
+        for app in due {
+            self.wakes.remove(&app);
+            self.dirty.insert(app);
+        }
+        // Bounded: a decision that changes a row is looked at again, but never for ever.
+        for _ in 0..8 {
+            let batch = std::mem::take(&mut self.dirty);
+            if batch.is_empty() {
+                break;
+            }
+            for app in batch {
+                if let Err(e) = tokio::task::block_in_place(|| self.application(&app)) {
+                    tracing::error!(app, error = %e, "application cannot be reconciled; trying again");
+                    self.wakes.insert(app, now_ms() + 1000);
+                }
+            }
+            if self.routes_dirty
+                && let Err(e) = tokio::task::block_in_place(|| self.apply_routes())
+            {
+                tracing::error!(error = %e, "routes cannot be read; trying again");
+            }
+        }
+        if self.routes_dirty
+            && let Err(e) = tokio::task::block_in_place(|| self.apply_routes())
+        {
+            tracing::error!(error = %e, "routes cannot be read; trying again");
+        }
+    }
+
+    fn apply_routes(&mut self) -> Result<(), StoreError> {
+        let routes: Vec<sampan_schema::route::Spec> = self
+            .parts
+            .store
+            .read(|r| r.objects("route", None, None, usize::MAX))?
+            .into_iter()
+            .filter_map(|o: Object| sampan_schema::read(&o.spec).ok())
+            .collect();
+        self.generation += 1;
+        let serving = &self.serving;
+        let table = route::table(self.generation, &routes, &|ns, name| {
+            serving.get(&objects::key(ns, name)).map(Vec::as_slice).unwrap_or_default()
+        });
+        if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
+            tracing::error!(error = %e, "the gateway refuses the route table");
+        }
+        self.routes_dirty = false;
+        Ok(())
+    }
+
+    fn application(&mut self, app: &str) -> Result<(), StoreError> {
+        let (ns, name) = app.split_once('/').unwrap_or(("", app));
+        let loaded = self.parts.store.read(|r| {
+            let Some(object) = r.object("application", ns, name)? else { return Ok::<_, StoreError>(None) };
+            let namespace = r.object("namespace", "", ns)?;
+            let state = objects::state(r, app)?;
+            let rows = objects::instances(r, app)?;
+            let revisions = objects::revisions(r, app)?;
+            Ok(Some((object, namespace, state, rows, revisions)))
+        })?;
+        let Some((object, namespace, mut state, mut rows, revisions)) = loaded else {
+            self.forget(app);
+            return Ok(());
+        };
+        let Ok(spec) = sampan_schema::read::<Spec>(&object.spec) else {
+            return Err(StoreError::Other("the stored spec does not decode".into()));
+        };
+        let now = now_ms();
+        if state.request.is_some() {
+            // A new try asks the registry again.
+            self.images.retain(|_, s| !matches!(s, ImageState::Failed(_)));
+        }
+        for row in &mut rows {
+            if let Some((generation, isolation)) = self.made.get(&row.name)
+                && *generation == row.sandbox.generation
+                && row.isolation.is_none()
+            {
+                row.isolation = Some(isolation.clone());
+            }
+        }
+        let mut revisions: BTreeMap<String, Revision> = revisions.into_iter().map(|r| (r.hash.clone(), r)).collect();
+        let current = state.current.as_ref().and_then(|hash| revisions.get(hash));
+        let wanted = if object.deleting {
+            Err(RuntimeError::transient("Deleting", "being deleted"))
+        } else {
+            self.wanted(app, &object, namespace.as_ref(), &spec, &state, current)
+        };
+        let mut fresh = None;
+        if let Ok(w) = &wanted {
+            let known = revisions.get(&w.hash);
+            // Ports and probes are not part of the content, and those in force belong to the newest spec.
+            if known.is_none_or(|known| known.template != w.template) {
+                state.revisions += u64::from(known.is_none());
+                let number = known.map_or(state.revisions, |known| known.number);
+                let row = Revision { number, ..w.clone() };
+                revisions.insert(row.hash.clone(), row.clone());
+                fresh = Some(row);
+            }
+        }
+        let mut seen = self.seen(&rows);
+        self.adopt_orphans(app, &rows);
+        let d = reconcile::reconcile(&View {
+            namespace: ns,
+            name,
+            uid: &object.uid,
+            spec: &spec,
+            generation: object.generation,
+            deleting: object.deleting,
+            state: &state,
+            instances: &rows,
+            revisions: &revisions,
+            wanted: wanted.as_ref(),
+            seen: &seen,
+            images: &self.images,
+            classes: &self.classes,
+            now,
+        });
+        for s in seen.values_mut() {
+            s.failed = None;
+        }
+        let before = (rows, state);
+        self.commit(app, ns, name, &object, &before, fresh, &d, now)?;
+        for row in &d.instances {
+            if row.isolation.is_some() {
+                self.made.remove(&row.name);
+            }
+        }
+        self.carry_out(app, &revisions, &d);
+        if let Some(at) = d.wake_at {
+            self.wakes.insert(app.to_owned(), at);
+        } else {
+            self.wakes.remove(app);
+        }
+        if d.finished {
+            self.forget(app);
+        } else if d.instances != before.0 || d.state.release != before.1.release {
+            // Rows moved: look again, with the table that follows from them in force.
+            self.dirty.insert(app.to_owned());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, app: &str) {
+        self.wakes.remove(app);
+        self.resolving.remove(app);
+        if self.serving.remove(app).is_some() {
+            self.routes_dirty = true;
+        }
+        let gone: Vec<String> = self.probing.iter().filter(|(_, p)| p.app == app).map(|(c, _)| c.clone()).collect();
+        for container in gone {
+            self.parts.runtime.probes_forget(&container);
+            self.probing.remove(&container);
+        }
+        self.adopt_orphans(app, &[]);
+    }
+}
