@@ -611,7 +611,7 @@ impl Suite {
         let took = begun.elapsed();
         let ended = self.exited(sandbox, &id).await?;
         self.node.container_remove(id).await.map_err(said)?;
-        let detail = format!("grace {GRACE} s, ended after {} ms with {:?}", took.as_millis(), ended.exit_code);
+        let detail = format!("grace {GRACE} s, ended after {} ms with {}", took.as_millis(), code(&ended));
         // Some runtimes deliver SIGTERM to a first process without a handler.
         if ended.exit_code == Some(143) {
             return Ok(Found::Nothing(format!("this runtime lets SIGTERM end the program ({detail})")));
@@ -646,12 +646,12 @@ impl Suite {
 
     async fn crash(&self, sandbox: &Sandbox, spec: &SandboxSpec) -> Verdict {
         let ended = self.ends(sandbox, spec, &["exit", "7"]).await?;
-        holds(ended.exit_code == Some(7), format!("{}, exit code {:?}, wanted 7", ended.reason, ended.exit_code))
+        holds(ended.exit_code == Some(7), format!("{}, {}, wanted 7", ended.reason, code(&ended)))
     }
 
     async fn oom(&self, sandbox: &Sandbox, spec: &SandboxSpec) -> Verdict {
         let ended = self.ends(sandbox, spec, &["eat"]).await?;
-        let detail = format!("{}, exit code {:?}", ended.reason, ended.exit_code);
+        let detail = format!("{}, {}", ended.reason, code(&ended));
         holds(ended.reason == "OOMKilled", detail)
     }
 
@@ -728,6 +728,10 @@ fn value_of(output: &ExecOutput, key: &str) -> Option<String> {
 fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }
+fn code(ended: &ObservedContainer) -> String {
+    ended.exit_code.map_or_else(|| "no exit code".into(), |code| format!("exit code {code}"))
+}
+
 fn http_probe(path: &str) -> ProbeAction {
     ProbeAction::Http {
         port: PORT,
