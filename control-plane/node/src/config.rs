@@ -17,7 +17,9 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Path of the socket of an existing CRI runtime. `None`: a private containerd is started under `data_dir`.
     pub cri_endpoint: Option<String>,
-    /// Registries (`host:port`) spoken to over plain HTTP. Loopback addresses need no entry.
+    /// Registries on loopback are pulled from, over plain HTTP. Otherwise they are refused.
+    pub loopback_registries: bool,
+    /// Registries (`host[:port]`) spoken to over plain HTTP.
     pub insecure_registries: Vec<String>,
     /// Isolation class to runtime handler name.
     pub handlers: BTreeMap<String, String>,
@@ -38,6 +40,7 @@ impl NodeConfig {
         Self {
             data_dir: data_dir.into(),
             cri_endpoint: None,
+            loopback_registries: false,
             insecure_registries: Vec::new(),
             handlers: [pair("kata", "kata"), pair("gvisor", "runsc"), pair("runc", "runc")].into(),
             runtime_types: BTreeMap::new(),
@@ -63,9 +66,9 @@ pub enum NodeError {
     DataDirLocked { path: PathBuf },
     #[error("socket path {path} has {length} bytes, at most {limit} are possible: choose a shorter --data-dir")]
     SocketPathTooLong { path: PathBuf, length: usize, limit: usize },
-    #[error("subnet {subnet} overlaps {taken}: choose another one")]
+    #[error("subnet {subnet} overlaps {taken}: choose another one with --subnet")]
     SubnetTaken { subnet: String, taken: String },
-    #[error("subnet `{subnet}` is not an IPv4 network with a prefix of 16 to 28 bits")]
+    #[error("subnet `{subnet}` is not an IPv4 network with a prefix of 16 to 28 bits, such as 10.88.0.0/20")]
     SubnetInvalid { subnet: String },
     #[error("containerd did not start: {detail}; its log is {log}")]
     Containerd { detail: String, log: PathBuf },

@@ -284,6 +284,10 @@ impl Containerd {
         write_whole(&conflist, list.as_bytes()).map_err(|error| broken(&conflist, error))?;
         let subnet_file = identity.subnet_file();
         write_whole(&subnet_file, subnet.to_string().as_bytes()).map_err(|error| broken(&subnet_file, error))?;
+        // Of an earlier start, perhaps with other settings.
+        std::fs::remove_dir_all(identity.registries())
+            .and_then(|()| std::fs::create_dir(identity.registries()))
+            .map_err(|error| broken(&identity.registries(), error))?;
         for registry in &config.insecure_registries {
             allow_plain_http(identity, registry).map_err(|error| broken(&identity.registries(), error))?;
         }

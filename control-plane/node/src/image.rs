@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, Shared};
 use sampan_engine::runtime::RuntimeError;
 use tokio::sync::Semaphore;
 
-use crate::config::NodeError;
+use crate::config::{NodeConfig, NodeError};
 use crate::cri::Cri;
 use crate::identity::Identity;
 use crate::{containerd, oci, proto};
@@ -53,12 +53,27 @@ impl Pulls {
     }
 
     /// Pulls, or waits for the pull of the same reference. Goes on when the caller gives up.
-    pub async fn pull(&self, cri: &Cri, plain_http: Option<&Identity>, reference: String) -> Result<(), RuntimeError> {
+    /// `ours`: the runtime is our own, so we tell it which registries have no TLS.
+    pub async fn pull(
+        &self,
+        cri: &Cri,
+        config: &NodeConfig,
+        ours: Option<&Identity>,
+        reference: String,
+    ) -> Result<(), RuntimeError> {
         if image_id(cri, &reference).await?.is_some() {
             return Ok(());
         }
-        if let (Some(identity), Some(registry)) = (plain_http, containerd::registry_of(&reference)) {
-            if containerd::is_loopback(registry) {
+        if let Some(registry) = containerd::registry_of(&reference).filter(|r| containerd::is_loopback(r)) {
+            // The runtime itself would speak plain HTTP to any registry on loopback.
+            if !config.loopback_registries && !config.insecure_registries.iter().any(|r| r == registry) {
+                let text = format!(
+                    "registry {registry} is on loopback, which only `sampan dev` allows: use another registry, or start \
+                     the server with --insecure-registry {registry} if it is trusted"
+                );
+                return Err(RuntimeError::permanent("RegistryNotAllowed", text));
+            }
+            if let Some(identity) = ours {
                 containerd::allow_plain_http(identity, registry).map_err(|error| {
                     RuntimeError::transient("Unknown", format!("registry configuration for {registry}: {error}"))
                 })?;

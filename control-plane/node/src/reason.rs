@@ -62,7 +62,7 @@ const RULES: &[Rule] = &[
         &["server gave HTTP response to HTTPS client"],
         "RegistryNotTls",
         true,
-        "allow the registry with --insecure-registry",
+        "give the registry TLS, or start the server with --insecure-registry HOST:PORT if it is trusted",
     ),
     rule(
         &[

@@ -38,6 +38,7 @@ impl Data {
     }
     fn config(&self) -> NodeConfig {
         let mut config = NodeConfig::new(&self.path);
+        config.loopback_registries = true;
         config.handlers.retain(|class, _| class == "runc");
         config
     }

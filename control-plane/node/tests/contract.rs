@@ -273,6 +273,7 @@ async fn scene_with(fake: Fake) -> Scene {
         .serve_with_incoming(incoming);
     tokio::spawn(server);
     let mut config = NodeConfig::new(folder.path().join("d"));
+    config.insecure_registries = vec!["localhost:5000".into()];
     config.cri_endpoint = Some(format!("unix://{}", socket.display()));
     let concrete = Node::start(config).await.unwrap();
     Scene { fake, node: Arc::new(concrete.clone()), concrete, folder }
@@ -587,6 +588,20 @@ async fn pulls_of_one_reference_are_joined() {
     scene.fake.will("PullImage", Act::Fail(Status::unknown("dial tcp: connect: connection refused")));
     assert_eq!(scene.node.image_pull(reference.clone()).await.unwrap_err().reason, "RegistryUnreachable");
     assert_eq!(scene.node.image_pull(reference).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_registry_on_loopback_is_pulled_from_only_where_that_is_allowed() {
+    let scene = scene().await;
+    let mark = scene.fake.mark();
+    for registry in ["127.0.0.1:5000", "127.9.9.9", "localhost:5001", "localhost"] {
+        let error = scene.node.image_pull(format!("{registry}/web@sha256:0")).await.unwrap_err();
+        assert_eq!((error.reason.as_str(), error.permanent), ("RegistryNotAllowed", true), "{registry}");
+        assert!(error.message.contains(&format!("--insecure-registry {registry}")), "{error}");
+    }
+    assert!(!scene.fake.calls_since(mark).contains(&"PullImage".to_owned()));
+    // The scene's operator named this one.
+    assert_eq!(scene.node.image_pull("localhost:5000/web@sha256:0".into()).await, Ok(()));
 }
 
 #[tokio::test]

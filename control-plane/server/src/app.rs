@@ -1,5 +1,6 @@
 //! Life of a server: open, serve, stop.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use sampan_node::{Claim, Node, NodeConfig, NodeError};
 use sampan_schema::permission::Role;
 use sampan_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::reconciler::{self, Note, Parts};
-use crate::registry::Registry;
-use crate::{auth, http, serve};
+use crate::registry::{Allowed, Registry};
+use crate::{auth, http, retention, serve};
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
@@ -30,6 +31,12 @@ pub struct Config {
     pub isolation_class: Option<String>,
     /// `sampan dev`: registries on loopback are allowed, and workloads end with the server.
     pub dev: bool,
+    /// Registries (`host[:port]`) that may be anywhere and are spoken to over plain HTTP.
+    pub insecure_registries: Vec<String>,
+    /// Subnet of the sandboxes; `None`: one chosen from the data folder's path.
+    pub subnet: Option<String>,
+    /// Isolation class to runtime handler, beside the usual ones or instead of them.
+    pub handlers: BTreeMap<String, String>,
     /// How long a client may take to send the head of a request, and then again its body.
     pub client_timeout: Duration,
 }
@@ -44,8 +51,22 @@ impl Config {
             cri_endpoint: None,
             isolation_class: None,
             dev: false,
+            insecure_registries: Vec::new(),
+            subnet: None,
+            handlers: BTreeMap::new(),
             client_timeout: Duration::from_secs(30),
         }
+    }
+
+    /// What of it is the node's.
+    fn node(&self) -> NodeConfig {
+        let mut node = NodeConfig::new(&self.data_dir);
+        node.cri_endpoint.clone_from(&self.cri_endpoint);
+        node.loopback_registries = self.dev;
+        node.insecure_registries.clone_from(&self.insecure_registries);
+        node.subnet.clone_from(&self.subnet);
+        node.handlers.extend(self.handlers.clone());
+        node
     }
 }
 
@@ -76,6 +97,8 @@ pub struct Server {
     notes: mpsc::UnboundedSender<Note>,
     stop_api: Option<oneshot::Sender<()>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Ends with the server at any moment.
+    tidy: AbortHandle,
     dev: bool,
 }
 
@@ -91,8 +114,7 @@ impl Server {
     /// # Errors
     /// See [`Error`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        let mut node_config = NodeConfig::new(&config.data_dir);
-        node_config.cri_endpoint.clone_from(&config.cri_endpoint);
+        let node_config = config.node();
         // With the folder's lock, so the database is opened by one server only.
         let claim = Claim::take(&node_config)?;
         let data_dir = claim.data_dir().to_path_buf();
@@ -175,7 +197,7 @@ impl Server {
             }
             None => notices.push("gateway: the runtime is not ours, so there is no internal listener".into()),
         }
-        let registry = Registry::new(config.dev).map_err(|e| Error::Other(format!("TLS cannot be set up: {e}")))?;
+        let registry = Registry::new(Allowed { loopback: config.dev, insecure: config.insecure_registries.clone() });
         let (notes, heard) = mpsc::unbounded_channel();
         let parts = Parts {
             store: store.clone(),
@@ -184,6 +206,7 @@ impl Server {
             registry: registry.clone(),
             default_class: default_class.clone(),
         };
+        let tidy = tokio::spawn(retention::run(store.clone())).abort_handle();
         let gateway = proxy.public_addr();
         let router = http::router(http::Api {
             store,
@@ -213,6 +236,7 @@ impl Server {
             notes,
             stop_api: Some(stop_api),
             tasks: vec![reconcile, serve],
+            tidy,
             dev: config.dev,
         })
     }
@@ -226,6 +250,7 @@ impl Server {
         if let Some(stop) = self.stop_api.take() {
             let _ = stop.send(());
         }
+        self.tidy.abort();
         let _ = self.notes.send(Note::Stop);
         self.proxy.shutdown(std::time::Duration::from_secs(5)).await;
         for task in self.tasks.drain(..) {
@@ -238,5 +263,27 @@ impl Server {
             node.shutdown(self.dev).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operator_says_reaches_the_node() {
+        let mut config = Config::new("/data");
+        let node = config.node();
+        assert!(!node.loopback_registries && node.insecure_registries.is_empty() && node.subnet.is_none());
+        config.dev = true;
+        config.insecure_registries = vec!["10.0.0.1:5000".into()];
+        config.subnet = Some("10.9.0.0/20".into());
+        config.handlers = [("kata".into(), "kata-qemu".into()), ("wasm".into(), "spin".into())].into();
+        let node = config.node();
+        assert!(node.loopback_registries);
+        assert_eq!(node.insecure_registries, config.insecure_registries);
+        assert_eq!(node.subnet, config.subnet);
+        let handlers: Vec<_> = node.handlers.iter().map(|(c, h)| format!("{c}={h}")).collect();
+        assert_eq!(handlers, ["gvisor=runsc", "kata=kata-qemu", "runc=runc", "wasm=spin"]);
     }
 }

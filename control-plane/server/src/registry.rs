@@ -1,8 +1,12 @@
 //! Tag -> digest, by the registry's HTTP API. One request per revision, through the egress guard.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use reqwest::Url;
 use sampan_engine::runtime::RuntimeError;
 use sampan_schema::image_ref::{self, ImageRef};
 
@@ -10,50 +14,72 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.o
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 
+/// For one answer of DNS.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// For one request to a registry.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest answer with a token.
+const TOKEN_LIMIT: usize = 1 << 20;
+
+/// Which registries a server may speak to beside public ones over TLS.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// `sampan dev`: registries on loopback, over plain HTTP.
+    pub loopback: bool,
+    /// `host[:port]` that the operator named: over plain HTTP, wherever they are.
+    pub insecure: Vec<String>,
+}
+
+type Lookup = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync;
+
 /// Resolves tags. Clone is cheap.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Registry {
+    allowed: Arc<Allowed>,
+    lookup: Arc<Lookup>,
+}
+
+/// A host that passed the guard. Requests go to the addresses that were checked: a second answer of DNS could be
+/// another one.
+struct Checked {
+    plain: bool,
     client: reqwest::Client,
-    /// `sampan dev`: registries on loopback are spoken to over plain HTTP.
-    allow_loopback: bool,
 }
 
 impl Registry {
-    /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(allow_loopback: bool) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(15))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self { client, allow_loopback })
+    pub fn new(allowed: Allowed) -> Self {
+        let lookup = |name: String| -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|a| a.ip()).collect()) })
+        };
+        Self { allowed: Arc::new(allowed), lookup: Arc::new(lookup) }
     }
 
     /// The digest of `image`; one that is written in the reference is taken as it is.
     ///
     /// # Errors
-    /// `ImageNotFound` and `ImageDenied` are permanent, `RegistryUnreachable` is not.
+    /// `ImageNotFound`, `ImageDenied` and `RegistryNotAllowed` are permanent, `RegistryUnreachable` is not.
     pub async fn resolve(&self, image: &str) -> Result<(String, String), RuntimeError> {
         let r = image_ref::parse(image)
             .map_err(|e| RuntimeError::permanent("InvalidImage", format!("container.image {image:?} {e}")))?;
+        // Also where nothing is left to ask: the runtime pulls from there.
+        let checked = self.guard(&r.host).await?;
         let digest = match &r.digest {
             Some(d) => d.clone(),
-            None => self.ask(&r, image).await?,
+            None => self.ask(&checked, &r, image).await?,
         };
         let reference = r.with_digest(&digest);
         Ok((digest, reference))
     }
 
-    async fn ask(&self, r: &ImageRef, image: &str) -> Result<String, RuntimeError> {
-        let scheme = if self.guard(r).await? { "http" } else { "https" };
+    async fn ask(&self, checked: &Checked, r: &ImageRef, image: &str) -> Result<String, RuntimeError> {
+        let scheme = if checked.plain { "http" } else { "https" };
         let tag = r.tag.as_deref().unwrap_or("latest");
         let url = format!("{scheme}://{}/v2/{}/manifests/{tag}", r.host, r.path);
-        let mut answer = self.send(&url, None, r).await?;
+        let mut answer = send(&checked.client, &url, None, r).await?;
         if answer.status().as_u16() == 401
             && let Some(token) = self.token(&answer, r).await
         {
-            answer = self.send(&url, Some(&token), r).await?;
+            answer = send(&checked.client, &url, Some(&token), r).await?;
         }
         let status = answer.status().as_u16();
         match status {
@@ -73,20 +99,6 @@ impl Registry {
         }
     }
 
-    async fn send(&self, url: &str, token: Option<&str>, r: &ImageRef) -> Result<reqwest::Response, RuntimeError> {
-        let mut request = self.client.head(url).header("accept", ACCEPT);
-        if let Some(t) = token {
-            request = request.bearer_auth(t);
-        }
-        request.send().await.map_err(|e| {
-            let mut cause: &dyn std::error::Error = &e;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
-            unreachable(&r.host, &format!("cannot be reached: {cause}"))
-        })
-    }
-
     /// An anonymous pull token, when the registry says where to get one on its own host's terms.
     async fn token(&self, answer: &reqwest::Response, r: &ImageRef) -> Option<String> {
         let header = answer.headers().get("www-authenticate")?.to_str().ok()?.strip_prefix("Bearer ")?.to_owned();
@@ -94,40 +106,91 @@ impl Registry {
             let from = header.find(&format!("{name}=\""))? + name.len() + 2;
             header[from..].split('"').next().map(str::to_owned)
         };
-        let realm = field("realm").filter(|u| u.starts_with("https://"))?;
-        let host = realm.trim_start_matches("https://").split('/').next()?.to_owned();
-        self.guard(&ImageRef { host, path: String::new(), tag: None, digest: None })
-            .await
-            .ok()
-            .filter(|plain| !plain)?;
-        let service = field("service").unwrap_or_default();
-        let url = format!("{realm}?service={service}&scope=repository:{}:pull", r.path);
-        let body: serde_json::Value = self.client.get(url).send().await.ok()?.json().await.ok()?;
+        let mut url = Url::parse(&field("realm")?).ok().filter(|u| u.scheme() == "https")?;
+        let checked = self.guard(url.host_str()?).await.ok().filter(|c| !c.plain)?;
+        url.query_pairs_mut()
+            .append_pair("service", &field("service").unwrap_or_default())
+            .append_pair("scope", &format!("repository:{}:pull", r.path));
+        let mut answer = checked.client.get(url).send().await.ok()?;
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.ok()? {
+            if body.len() + part.len() > TOKEN_LIMIT {
+                return None;
+            }
+            body.extend_from_slice(&part);
+        }
+        let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
         Some(body.get("token").or_else(|| body.get("access_token"))?.as_str()?.to_owned())
     }
 
-    /// True when the registry is on loopback, and so plain HTTP. Private, link-local and loopback addresses are
-    /// refused unless this server allows loopback.
-    async fn guard(&self, r: &ImageRef) -> Result<bool, RuntimeError> {
-        let (name, port) = r.host.rsplit_once(':').unwrap_or((&r.host, "443"));
-        let port: u16 = port.parse().unwrap_or(443);
-        let addresses: Vec<IpAddr> = tokio::net::lookup_host((name, port))
-            .await
-            .map_err(|e| unreachable(&r.host, &format!("has no address: {e}")))?
-            .map(|a| a.ip().to_canonical())
-            .collect();
-        let loopback = !addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback);
-        if loopback && self.allow_loopback {
-            return Ok(true);
+    /// Looks up `host[:port]` once, and refuses what this server may not speak to.
+    async fn guard(&self, host: &str) -> Result<Checked, RuntimeError> {
+        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+        let name = name.trim_matches(['[', ']']);
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, (self.lookup)(name.to_owned())).await.map_err(|_| {
+            unreachable(host, &format!("has no address: DNS gave no answer within {} s", LOOKUP_TIMEOUT.as_secs()))
+        })?;
+        let found = found.map_err(|e| unreachable(host, &format!("has no address: {e}")))?;
+        let plain = is_plain(&self.allowed, host, &found)?;
+        let addresses: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+        let mut client = reqwest::Client::builder()
+            .connect_timeout(LOOKUP_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .resolve_to_addrs(name, &addresses);
+        if plain {
+            client = client.no_proxy();
         }
-        if addresses.iter().any(is_inside) {
-            return Err(RuntimeError::permanent(
-                "RegistryNotAllowed",
-                format!("registry {} is on a private or loopback address, which this server does not allow", r.host),
-            ));
-        }
-        Ok(false)
+        let client =
+            client.build().map_err(|e| RuntimeError::transient("Unknown", format!("TLS cannot be set up: {e}")))?;
+        Ok(Checked { plain, client })
     }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Registry({:?})", self.allowed)
+    }
+}
+
+async fn send(
+    client: &reqwest::Client,
+    url: &str,
+    token: Option<&str>,
+    r: &ImageRef,
+) -> Result<reqwest::Response, RuntimeError> {
+    let mut request = client.head(url).header("accept", ACCEPT);
+    if let Some(t) = token {
+        request = request.bearer_auth(t);
+    }
+    request.send().await.map_err(|e| {
+        let mut cause: &dyn std::error::Error = &e;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        unreachable(&r.host, &format!("cannot be reached: {cause}"))
+    })
+}
+
+/// Whether a registry with these addresses is spoken to over plain HTTP, or the refusal to speak to it.
+fn is_plain(allowed: &Allowed, host: &str, found: &[IpAddr]) -> Result<bool, RuntimeError> {
+    if allowed.insecure.iter().any(|i| i == host) {
+        return Ok(true);
+    }
+    if found.is_empty() {
+        return Err(unreachable(host, "has no address"));
+    }
+    if allowed.loopback && found.iter().all(|ip| ip.to_canonical().is_loopback()) {
+        return Ok(true);
+    }
+    if found.iter().any(is_inside) {
+        let text = format!(
+            "registry {host} is on a private or loopback address, which this server does not allow: use a public \
+             registry, or start the server with --insecure-registry {host} if it is trusted"
+        );
+        return Err(RuntimeError::permanent("RegistryNotAllowed", text));
+    }
+    Ok(false)
 }
 
 fn unreachable(host: &str, what: &str) -> RuntimeError {
@@ -135,16 +198,148 @@ fn unreachable(host: &str, what: &str) -> RuntimeError {
     RuntimeError::transient("RegistryUnreachable", format!("registry {host} {what}; {next}"))
 }
 
+/// Addresses that lead to this host, its network or nowhere, also where IPv6 carries an IPv4 address.
 fn is_inside(ip: &IpAddr) -> bool {
-    match ip {
+    let v6 = match ip.to_canonical() {
         IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast()
+            let [a, b, ..] = v4.octets();
+            return v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b));
         }
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || (v6.segments()[0] & 0xfe00) == 0xfc00
-                || (v6.segments()[0] & 0xffc0) == 0xfe80
+        IpAddr::V6(v6) => v6,
+    };
+    let s = v6.segments();
+    let carried = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_inside(&IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+    };
+    match s {
+        // Unspecified, loopback and IPv4-compatible; the translation prefixes; 6to4.
+        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => carried(high, low),
+        [0x2002, high, low, ..] => carried(high, low),
+        [first, ..] => v6.is_multicast() || first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn digest() -> String {
+        format!("sha256:{}", "a".repeat(64))
+    }
+
+    /// A registry client whose DNS gives `ip` once and something public ever after.
+    fn registry(allowed: Allowed, ip: &str) -> (Registry, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (ip, count): (IpAddr, _) = (ip.parse().unwrap(), asked.clone());
+        let lookup = move |_: String| -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+            let ip = if first { ip } else { IpAddr::from([192, 0, 2, 1]) };
+            Box::pin(async move { Ok(vec![ip]) })
+        };
+        (Registry { allowed: Arc::new(allowed), lookup: Arc::new(lookup) }, asked)
+    }
+
+    #[tokio::test]
+    async fn hosts_inside_are_refused_by_tag_and_by_digest() {
+        let real = Registry::new(Allowed::default());
+        for host in ["127.0.0.1:5000", "10.1.2.3", "172.16.0.1:5000", "192.168.0.1", "169.254.169.254", "127.1"] {
+            for reference in [format!("{host}/a/b:1"), format!("{host}/a/b@{}", digest())] {
+                let error = real.resolve(&reference).await.unwrap_err();
+                assert_eq!((error.reason.as_str(), error.permanent), ("RegistryNotAllowed", true), "{reference}");
+                assert!(error.message.contains(&format!("--insecure-registry {host}")), "{error}");
+            }
         }
+        for ip in [
+            "0.0.0.0",
+            "127.8.8.8",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            for tail in [":1".to_owned(), format!("@{}", digest())] {
+                let (named, _) = registry(Allowed::default(), ip);
+                let error = named.resolve(&format!("registry.example/a{tail}")).await.unwrap_err();
+                assert_eq!(error.reason, "RegistryNotAllowed", "{ip}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn public_hosts_pass_over_tls_and_one_inside_address_among_them_is_enough_to_refuse() {
+        for ip in ["192.0.2.1", "100.128.0.1", "2001:db8::1", "64:ff9b::c000:201", "::ffff:192.0.2.1"] {
+            let found = [ip.parse().unwrap()];
+            assert!(!is_plain(&Allowed::default(), "registry.example", &found).unwrap(), "{ip}");
+        }
+        let mixed = ["192.0.2.1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+        assert_eq!(is_plain(&Allowed::default(), "h.example", &mixed).unwrap_err().reason, "RegistryNotAllowed");
+        assert_eq!(is_plain(&Allowed::default(), "h.example", &[]).unwrap_err().reason, "RegistryUnreachable");
+    }
+
+    #[tokio::test]
+    async fn loopback_is_allowed_under_dev_and_other_private_hosts_where_they_are_named() {
+        let dev = Allowed { loopback: true, insecure: vec!["10.1.2.3:5000".into()] };
+        let real = Registry::new(dev.clone());
+        for host in ["127.0.0.1:5000", "localhost:5000", "10.1.2.3:5000"] {
+            let reference = format!("{host}/a@{}", digest());
+            assert_eq!(real.resolve(&reference).await.unwrap(), (digest(), reference));
+        }
+        for host in ["10.1.2.3", "10.1.2.3:5001", "10.1.2.4:5000"] {
+            let error = real.resolve(&format!("{host}/a@{}", digest())).await.unwrap_err();
+            assert_eq!(error.reason, "RegistryNotAllowed", "{host}");
+        }
+        let (mapped, _) = registry(dev, "::ffff:127.0.0.1");
+        assert!(mapped.resolve(&format!("registry.example/a@{}", digest())).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn requests_go_to_the_address_that_was_checked() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("registry.invalid:{}", listener.local_addr().unwrap().port());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\ndocker-content-digest: {}\r\n\r\n", digest());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(asked).unwrap()
+        });
+        let (rebound, asked) = registry(Allowed { loopback: true, insecure: Vec::new() }, "127.0.0.1");
+        let resolved = rebound.resolve(&format!("{host}/team/app:1")).await.unwrap();
+        assert_eq!(resolved, (digest(), format!("{host}/team/app@{}", digest())));
+        assert!(server.await.unwrap().starts_with("HEAD /v2/team/app/manifests/1 "));
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "a second answer of DNS is not asked for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dns_that_does_not_answer_is_not_waited_for() {
+        let silent = Registry { allowed: Arc::default(), lookup: Arc::new(|_| Box::pin(std::future::pending())) };
+        let error = silent.resolve("registry.example/a:1").await.unwrap_err();
+        assert_eq!((error.reason.as_str(), error.permanent), ("RegistryUnreachable", false));
+        assert!(error.message.contains("DNS gave no answer"), "{error}");
     }
 }
