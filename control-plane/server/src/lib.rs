@@ -9,6 +9,7 @@ mod http;
 mod objects;
 mod reconciler;
 mod registry;
+mod retention;
 mod serve;
 
 pub use app::{Config, Error, Server};

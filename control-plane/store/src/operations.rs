@@ -155,8 +155,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes operations of the given phase last updated before `before`; returns how many.
+    /// Removes operations of the given phase last updated before `before`, but the newest of each object that is there;
+    /// returns how many.
     pub fn purge_operations(&self, phase: &str, before: i64) -> Result<usize, StoreError> {
-        Ok(self.conn.execute("DELETE FROM operations WHERE phase = ?1 AND updated_at < ?2", params![phase, before])?)
+        let sql = "DELETE FROM operations WHERE phase = ?1 AND updated_at < ?2 AND seq NOT IN (
+                SELECT max(seq) FROM operations
+                JOIN objects ON objects.kind = target_kind
+                    AND objects.namespace = operations.namespace AND objects.name = operations.name
+                GROUP BY target_kind, operations.namespace, operations.name)";
+        Ok(self.conn.execute(sql, params![phase, before])?)
     }
 }
