@@ -306,3 +306,14 @@ async fn a_sandbox_that_no_row_names_is_removed_and_the_others_stay() {
     wait_for("the end of the orphans", async || b.fake.sandboxes().len() == 1).await;
     assert_eq!(b.fake.sandboxes(), mine);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_has_gone_from_the_node_is_pulled_again() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    b.fake.faults(|f| f.images_gone = true);
+    let (_, answer) = b.update(CART, &app(IMAGE_A, 2)).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    assert_eq!(b.fake.calls().iter().filter(|c| c.starts_with("pull ")).count(), 2);
+}

@@ -116,6 +116,10 @@ impl Reconciler {
         if !self.busy.insert(instance.clone()) {
             return;
         }
+        let image = match &prepared {
+            Some(Ok(container)) => Some(container.image.clone()),
+            _ => None,
+        };
         let known = self.sandboxes.get(&instance).and_then(|s| {
             let holds = |id: &str| s.iter().find(|s| s.containers.iter().any(|c| c.id == id)).map(|s| s.id.clone());
             match &action {
@@ -162,7 +166,7 @@ impl Reconciler {
         };
         beside(tell, work, move |result| {
             let ended = result.unwrap_or_else(|e| Ended { error: Some(e), made: None, look: None });
-            Heard::Done { app, instance, ended }
+            Heard::Done { app, instance, image, ended }
         });
     }
 }

@@ -28,6 +28,9 @@ use crate::clock::now_ms;
 use crate::objects;
 use crate::registry::Registry;
 
+/// So many references are remembered as pulled; to ask the node again costs little.
+const IMAGES: usize = 1000;
+
 /// What the loop is told. None of it is trusted for long: the next list corrects it.
 #[derive(Debug)]
 pub enum Note {
@@ -43,11 +46,31 @@ pub enum Note {
 #[derive(Debug)]
 enum Heard {
     Note(Note),
-    Done { app: String, instance: String, ended: Ended },
-    Pulled { reference: String, result: Result<(), RuntimeError> },
-    Resolved { app: String, image: String, operation: String, result: Result<(String, String), RuntimeError> },
-    Probed { container: String, report: ProbeReport },
-    Listed { began: u64, result: Result<Vec<ObservedSandbox>, RuntimeError> },
+    Done {
+        app: String,
+        instance: String,
+        /// What the container was to be made from.
+        image: Option<String>,
+        ended: Ended,
+    },
+    Pulled {
+        reference: String,
+        result: Result<(), RuntimeError>,
+    },
+    Resolved {
+        app: String,
+        image: String,
+        operation: String,
+        result: Result<(String, String), RuntimeError>,
+    },
+    Probed {
+        container: String,
+        report: ProbeReport,
+    },
+    Listed {
+        began: u64,
+        result: Result<Vec<ObservedSandbox>, RuntimeError>,
+    },
 }
 
 /// How an action ended, with a fresh look at its sandbox.
@@ -171,7 +194,7 @@ impl Reconciler {
                 self.dirty.extend(self.serving.keys().filter(|k| k.starts_with(&prefix)).cloned());
             }
             Heard::Note(Note::Stop) => {}
-            Heard::Done { app, instance, ended } => {
+            Heard::Done { app, instance, image, ended } => {
                 self.busy.remove(&instance);
                 self.touched.insert(instance.clone(), self.heard);
                 if let Some(made) = ended.made {
@@ -188,6 +211,10 @@ impl Reconciler {
                         self.list();
                     }
                 }
+                if let (Some(image), true) = (image, ended.error.is_some()) {
+                    // It may have been removed from the node since it was pulled: the next try looks again.
+                    self.images.remove(&image);
+                }
                 if let Some(e) = ended.error {
                     tracing::warn!(app, instance, reason = e.reason, message = e.message, "action failed");
                     self.failed.insert(instance, e);
@@ -199,6 +226,9 @@ impl Reconciler {
                     Ok(()) => ImageState::Present,
                     Err(e) => ImageState::Failed(e),
                 };
+                if self.images.len() >= IMAGES {
+                    self.images.retain(|_, s| *s == ImageState::Pulling);
+                }
                 self.images.insert(reference, state);
                 self.dirty.extend(self.serving.keys().cloned());
             }
@@ -341,10 +371,9 @@ impl Reconciler {
         }
         let before = (rows, state);
         self.commit(app, ns, name, &object, &before, fresh, &d, now)?;
-        for row in &d.instances {
-            if row.isolation.is_some() {
-                self.made.remove(&row.name);
-            }
+        let known = d.instances.iter().filter(|row| row.isolation.is_some()).map(|row| &row.name);
+        for name in known.chain(&d.gone) {
+            self.made.remove(name);
         }
         self.carry_out(app, &revisions, &d);
         if let Some(at) = d.wake_at {

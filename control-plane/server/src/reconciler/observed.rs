@@ -23,6 +23,8 @@ impl Reconciler {
 
     pub(super) fn listed(&mut self, began: u64, result: Result<Vec<ObservedSandbox>, RuntimeError>) {
         self.listing = false;
+        // The next list begins later than this one.
+        self.touched.retain(|_, t| *t > began);
         let list = match result {
             Ok(list) => list,
             Err(e) => {

@@ -22,6 +22,8 @@ pub struct Faults {
     pub probes_wait: bool,
     /// Calls that panic, once each, by how they begin.
     pub panics: Vec<&'static str>,
+    /// Containers are created only from images that were pulled since this was set.
+    pub images_gone: bool,
     /// The pull and the sandbox each wait until the other is under way, and fail when it is not.
     pub meeting: Option<Arc<tokio::sync::Barrier>>,
 }
@@ -145,6 +147,9 @@ impl Runtime for Fake {
         spec: ContainerSpec,
     ) -> Work<'_, Result<String, RuntimeError>> {
         done(self.with(format!("create {sandbox_id} {}", spec.attempt), |w| {
+            if w.faults.images_gone {
+                return Err(RuntimeError::transient("ImageMissing", "not on the node"));
+            }
             w.next += 1;
             let id = format!("c{}", w.next);
             let Some(s) = w.sandboxes.get_mut(&sandbox_id) else {
@@ -191,6 +196,7 @@ impl Runtime for Fake {
     fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>> {
         let (meeting, pulled) = self.with(format!("pull {reference}"), |w| {
             let fault = w.faults.images.iter().find(|(i, _)| reference.contains(i.as_str()));
+            w.faults.images_gone = false;
             (w.faults.meeting.clone(), fault.map_or(Ok(()), |(_, e)| Err(e.clone())))
         });
         Box::pin(async move { meet(meeting).await.and(pulled) })
