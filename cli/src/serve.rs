@@ -30,6 +30,15 @@ pub struct Serving {
     /// Isolation class of applications that name none.
     #[arg(long, value_parser = class_name, value_name = "CLASS")]
     pub isolation_class: Option<String>,
+    /// Registry that is spoken to over plain HTTP and may have a private address, as written in images; may be repeated.
+    #[arg(long, value_parser = registry, value_name = "HOST[:PORT]")]
+    pub insecure_registry: Vec<String>,
+    /// Subnet of the sandboxes, an IPv4 network with a prefix of 16 to 28 bits; without it a free one is chosen.
+    #[arg(long, value_parser = subnet, value_name = "CIDR")]
+    pub subnet: Option<String>,
+    /// Runtime handler of an isolation class, such as kata=kata-qemu; may be repeated.
+    #[arg(long, value_parser = handler, value_name = "CLASS=HANDLER")]
+    pub handler: Vec<(String, String)>,
     /// Remove what an earlier run left on this host, also after kill -9, and end. Objects stay.
     #[arg(long)]
     pub teardown: bool,
@@ -39,6 +48,34 @@ pub struct Serving {
 pub fn cri_endpoint(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("unix://").unwrap_or(text);
     if path.starts_with('/') { Ok(format!("unix://{path}")) } else { Err("must be unix:///path/of/socket".into()) }
+}
+
+/// A registry as it is written in an image.
+fn registry(text: &str) -> Result<String, String> {
+    // The grammar of images is the only one there is: with a path and a tag it must be one.
+    match sampan_schema::image_ref::parse(&format!("{text}/x:1")) {
+        Ok(image) if image.host == text => Ok(text.to_owned()),
+        _ => Err("must be host or host:port as in an image, such as 10.0.0.5:5000, without scheme and path".into()),
+    }
+}
+
+fn subnet(text: &str) -> Result<String, String> {
+    let wrong = || "must be an IPv4 network with a prefix of 16 to 28 bits, such as 10.88.0.0/20".to_owned();
+    let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+    let address: std::net::Ipv4Addr = address.parse().map_err(|_| wrong())?;
+    let prefix: u32 = prefix.parse().map_err(|_| wrong())?;
+    let inside = (16..=28).contains(&prefix) && address.to_bits() << prefix == 0;
+    if inside { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+fn handler(text: &str) -> Result<(String, String), String> {
+    let (class, handler) = text.split_once('=').ok_or("must be CLASS=HANDLER, such as kata=kata-qemu")?;
+    let class = class_name(class)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if handler.is_empty() || !handler.bytes().all(plain) {
+        return Err("the handler must be a name of the container runtime's configuration".into());
+    }
+    Ok((class, handler.to_owned()))
 }
 
 fn class_name(text: &str) -> Result<String, String> {
@@ -66,6 +103,9 @@ pub async fn run(data_dir: PathBuf, serving: Serving, dev: bool, out: &mut Outpu
         cri_endpoint: serving.cri_endpoint,
         isolation_class: serving.isolation_class,
         dev,
+        insecure_registries: serving.insecure_registry,
+        subnet: serving.subnet,
+        handlers: serving.handler.into_iter().collect(),
         ..Config::new(&data_dir)
     };
     let what = "starting the container runtime and checking isolation classes";
@@ -155,6 +195,26 @@ pub async fn remove(data_dir: &Path) -> Result<(), NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn registries_subnets_and_handlers_are_checked_before_anything_starts() {
+        for good in ["10.0.0.5:5000", "registry.example.com", "localhost"] {
+            assert_eq!(registry(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "http://r.example", "r.example/team", "r.example:x", "registry", "a b.c"] {
+            assert!(registry(bad).is_err(), "{bad}");
+        }
+        for good in ["10.88.0.0/20", "192.168.7.16/28", "172.16.0.0/16"] {
+            assert_eq!(subnet(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "10.0.0.0", "10.0.0.0/8", "10.0.0.0/29", "10.0.0.1/20", "fd00::/64", "10.0.0.0/20x"] {
+            assert!(subnet(bad).is_err(), "{bad}");
+        }
+        assert_eq!(handler("kata=kata-qemu"), Ok(("kata".into(), "kata-qemu".into())));
+        for bad in ["", "kata", "=x", "kata=", "Kata=x", "kata=a b", "kata=a\"b"] {
+            assert!(handler(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn endpoints_are_sockets() {
