@@ -85,6 +85,10 @@ impl Inner {
             Ok(answer) => Ok(answer.container_id),
             // An earlier try that timed out may have succeeded in the meantime.
             Err(error) if error.reason == "NameReserved" => self.container_adopt(sandbox_id, spec).await?.ok_or(error),
+            // It was pulled, so it exists: only this node has lost it.
+            Err(error) if error.reason == "ImageNotFound" => {
+                Err(RuntimeError::transient("ImageMissing", format!("{}: it is pulled again", error.message)))
+            }
             Err(error) => Err(error),
         }
     }

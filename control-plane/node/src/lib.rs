@@ -23,6 +23,7 @@ mod teardown;
 use std::collections::HashMap;
 use std::fs::File;
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -113,7 +114,8 @@ impl Claim {
     /// Makes the data folder and takes its lock. Names are made from the path without links.
     pub(crate) fn of(path: &Path) -> Result<Self, NodeError> {
         let broken = |error: std::io::Error| NodeError::DataDir { path: path.to_owned(), detail: error.to_string() };
-        std::fs::create_dir_all(path).map_err(broken)?;
+        // Tokens, secrets and logs of applications are inside.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(broken)?;
         let identity = Identity::new(&path.canonicalize().map_err(broken)?);
         let lock = File::create(identity.lock_file()).map_err(broken)?;
         match lock.try_lock() {

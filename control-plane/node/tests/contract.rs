@@ -482,6 +482,11 @@ async fn a_create_that_succeeded_unseen_is_adopted() {
     assert_eq!((error.reason.as_str(), error.permanent), ("DeadlineExceeded", false));
     let created = scene.fake.state().containers.last().unwrap().id.clone();
     assert_eq!(scene.node.container_create(made.id.clone(), spec.clone(), container_spec(0)).await, Ok(created));
+    // The node has lost the image: to be pulled again, not the end of the release.
+    let lost = Status::not_found("failed to resolve image \"r.test/a@sha256:0\": not found");
+    scene.fake.will("CreateContainer", Act::Fail(lost));
+    let error = scene.node.container_create(made.id.clone(), spec.clone(), container_spec(1)).await.unwrap_err();
+    assert_eq!((error.reason.as_str(), error.permanent), ("ImageMissing", false));
     // Reserved, but not there: the next attempt's business.
     scene.fake.will("CreateContainer", Act::Fail(Status::unknown("failed to reserve container name \"x\"")));
     let error = scene.node.container_create(made.id, spec, container_spec(1)).await.unwrap_err();
@@ -613,6 +618,16 @@ async fn a_runtime_that_is_still_starting_is_waited_for() {
     }
     let scene = scene_with(fake).await;
     assert!(scene.fake.state().calls.iter().filter(|call| *call == "Version").count() >= 4);
+}
+
+#[test]
+fn a_new_data_folder_is_for_its_owner_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = NodeConfig::new(folder.path().join("new"));
+    config.cri_endpoint = Some("unix:///nothing".into());
+    let claim = sampan_node::Claim::take(&config).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&claim.data_dir().metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[tokio::test]
