@@ -65,6 +65,7 @@ wait_line() {
 if [ -d "$demo/data" ]; then "$bin/sampan" dev --data-dir "$demo/data" --teardown; fi
 rm -rf "$demo"
 mkdir -p "$demo/terraform"
+touch "$demo/registry.log" "$demo/sampan.log"
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 

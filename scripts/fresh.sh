@@ -13,6 +13,8 @@ unreachable=75
 if [ "${1:-}" = inside ]; then
     root=$2 toolchain=$3 crates=$4 target=$5
     mount --make-rprivate /
+    # runc changes its root in turn, which needs a root that is a mount: a chroot is none.
+    mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
     mount --rbind /dev "$root/dev"
@@ -25,14 +27,19 @@ if [ "${1:-}" = inside ]; then
         mount -t overlay overlay -o "lowerdir=$target,upperdir=$root/built/upper,workdir=$root/built/work" "$root/target"
     fi
     shift 5
-    exec chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 CARGO_TARGET_DIR=/target \
+    cd "$root"
+    mkdir -p old
+    pivot_root . old
+    cd /
+    umount -l /old
+    exec /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 CARGO_TARGET_DIR=/target \
         PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         "${@:1:$#-1}" bash -euc "${*: -1}"
 fi
 
 # --- outside -------------------------------------------------------------------------------------------------------
 if [ "$(id -u)" != 0 ]; then
-    echo "this needs root: it makes namespaces and a chroot" >&2
+    echo "this needs root: it makes namespaces with a root of their own" >&2
     exit 1
 fi
 step() { printf '\n== %s\n' "$*"; }

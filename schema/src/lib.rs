@@ -62,7 +62,7 @@ pub struct Kind {
     pub about: &'static str,
     /// False for namespaces only.
     pub namespaced: bool,
-    /// A remote fact can change what a write does, so a plan asks the server (`:dryRun`).
+    /// A remote fact can change what a write does, so a plan asks the server (`/dry-run`).
     pub dry_run: bool,
     /// Default timeouts of create, update, delete, in seconds.
     pub timeouts: [u64; 3],
