@@ -4,6 +4,7 @@
 //! with its own deadline, and reports what it saw.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -30,7 +31,7 @@ pub struct SandboxSpec {
 }
 
 /// Everything needed to make one container attempt inside a sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Name inside the sandbox, `main` for the main container.
     pub name: String,
@@ -41,7 +42,7 @@ pub struct ContainerSpec {
     pub command: Vec<String>,
     pub args: Vec<String>,
     pub working_dir: Option<String>,
-    /// In order; values may be secrets, so this is never logged (`Debug` is only used in tests).
+    /// In order; values may be secrets, so `Debug` leaves them out.
     pub env: Vec<(String, String)>,
     pub cpu_millis: u64,
     pub memory_bytes: u64,
@@ -49,6 +50,25 @@ pub struct ContainerSpec {
     pub spec_hash: String,
     /// Label `sampan.revision`.
     pub revision: String,
+}
+
+impl fmt::Debug for ContainerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("ContainerSpec")
+            .field("name", &self.name)
+            .field("attempt", &self.attempt)
+            .field("image", &self.image)
+            .field("command", &self.command)
+            .field("args", &self.args)
+            .field("working_dir", &self.working_dir)
+            .field("env", &env)
+            .field("cpu_millis", &self.cpu_millis)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("spec_hash", &self.spec_hash)
+            .field("revision", &self.revision)
+            .finish()
+    }
 }
 
 /// What isolation check found, per sandbox.
@@ -307,4 +327,29 @@ pub struct ExecOutput {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub exit_code: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_environment_are_not_shown() {
+        let spec = ContainerSpec {
+            name: "main".into(),
+            attempt: 3,
+            image: "registry.example/web".into(),
+            command: vec!["/web".into()],
+            args: Vec::new(),
+            working_dir: None,
+            env: vec![("PASSWORD".into(), "hunter2".into())],
+            cpu_millis: 100,
+            memory_bytes: 1,
+            spec_hash: "s".into(),
+            revision: "r".into(),
+        };
+        for shown in [format!("{spec:?}"), format!("{spec:#?}")] {
+            assert!(shown.contains("PASSWORD") && shown.contains("/web") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Bearer tokens. Only their hashes are stored.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use sampan_schema::permission::Role;
@@ -30,7 +30,7 @@ pub fn caller(store: &Store, header: Option<&str>) -> Result<Option<Caller>, Sto
 }
 
 /// Makes sure that a token of the role exists and that `file` holds it. A file of a database that is gone, or the
-/// other way round, gives a new token.
+/// other way round, gives a new token; the one it stands in for is revoked, so deleting a file takes a leaked token back.
 ///
 /// # Errors
 /// When file or store cannot be written.
@@ -46,6 +46,14 @@ pub fn ensure(store: &Store, file: &Path, role: Role, name: &str) -> Result<(), 
     let role = serde_json::to_value(role).ok().and_then(|r| r.as_str().map(str::to_owned)).unwrap_or_default();
     let mut out =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).map_err(other)?;
+    // A file that was there keeps its mode otherwise.
+    out.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(other)?;
     writeln!(out, "{token}").and_then(|()| out.sync_all()).map_err(other)?;
-    store.write(|tx| tx.token_add(&id, name, &role, &hash_token(&token), now_ms()))
+    let now = now_ms();
+    store.write(|tx| {
+        for old in tx.tokens()?.iter().filter(|t| t.name == name && t.revoked_at.is_none()) {
+            tx.token_revoke(&old.id, now)?;
+        }
+        tx.token_add(&id, name, &role, &hash_token(&token), now)
+    })
 }

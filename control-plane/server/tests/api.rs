@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+
 use sampan_schema::api::API;
 use serde_json::json;
-use support::{Fake, IMAGE_A, app, bench};
+use support::{Bench, Fake, IMAGE_A, app, bench};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_refuses_whom_it_must() {
@@ -51,6 +53,27 @@ async fn tokens_are_stored_as_hashes_only() {
         let bytes = std::fs::read(&path).unwrap();
         let holds = |t: &str| bytes.windows(t.len()).any(|w| w == t.as_bytes());
         assert!(!holds(&b.admin) && !holds(&b.read_only), "{} holds a token", path.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_whose_file_is_deleted_is_revoked_by_the_next_start() {
+    let mut b = bench(Fake::new()).await;
+    let status = async |b: &Bench, token: &str| {
+        b.http.get(format!("{}/v1/server", b.url)).bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    let (file, reader) = (b.dir.path().join("admin.token"), b.dir.path().join("read-only.token"));
+    b.restart().await;
+    assert_eq!(status(&b, &b.admin).await, 200, "a start by itself changes no token");
+    std::fs::remove_file(&file).unwrap();
+    // What is in the file is no token, and everybody may read it.
+    std::fs::write(&reader, "nonsense").unwrap();
+    std::fs::set_permissions(&reader, std::fs::Permissions::from_mode(0o644)).unwrap();
+    b.restart().await;
+    for (file, old) in [(file, &b.admin), (reader, &b.read_only)] {
+        let new = std::fs::read_to_string(&file).unwrap();
+        assert_eq!((status(&b, old).await, status(&b, new.trim()).await), (401, 200), "{}", file.display());
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
 
