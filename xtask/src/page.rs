@@ -41,6 +41,7 @@ pub fn index(example: &str) -> String {
     out += "# Sampan Provider\n\n";
     out += about;
     out += "\n\nA server for a first try is one command: `sampan dev`. It prints its address and where its token is.\n";
+    out += "In the same folder, `read-only.token` may read and change nothing, which is enough for `terraform plan`.\n";
     out += "Terraform 1.11 or newer is needed, because secrets go in as write-only arguments.\n\n";
     out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n### Optional\n\n");
     for (name, kind, text) in PROVIDER {
