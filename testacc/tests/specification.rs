@@ -77,10 +77,9 @@ fn named(text: &str) -> Vec<(usize, Name)> {
     for (number, line) in text.lines().enumerate() {
         for code in line.split('`').skip(1).step_by(2) {
             let Some((krate, test)) = code.split_once("::") else { continue };
-            let word =
-                |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
-            // A test's name is a sentence or at least stands alone: `engine::reconcile::reconcile(…)` is code.
-            if word(krate) && word(test) {
+            // Types, calls and longer paths, such as `View::now` and `engine::reconcile::reconcile(…)`, are code.
+            let lower = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
+            if lower(krate) && lower(test) && !test.contains(['(', ':']) {
                 found.push((number + 1, (krate.to_owned(), test.to_owned())));
             }
         }
@@ -131,7 +130,7 @@ fn every_promise_names_tests_that_exist() {
 fn a_test_is_what_is_marked_as_one() {
     let source = "#[test]\n#[ignore]\nfn a() {}\nfn b() {}\n  #[tokio::test(flavor = \"x\")]\n  async fn c() {\n";
     assert_eq!(tests_of(source), ["a", "c"]);
-    let text = "`a::b` and `engine::reconcile::reconcile(&View)`, `Kind::validate`\n| A1 | x | `c-d::e_f` |";
+    let text = "`a::b`, `::` and `engine::reconcile::reconcile(&View)`, `Kind::validate`\n| A1 | x | `c-d::e_f` |";
     let names: Vec<Name> = named(text).into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, [("a".into(), "b".into()), ("c-d".into(), "e_f".into())]);
     assert_eq!(promises(text), [("A1".to_owned(), "`c-d::e_f`".to_owned())]);
