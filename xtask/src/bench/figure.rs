@@ -73,6 +73,12 @@ impl Figure {
         [self.name.clone(), amount(self.measured), reference, goal, ratio, self.verdict().into()]
     }
 
+    /// Name, ratio and verdict.
+    pub fn line(&self) -> String {
+        let [name, measured, _, goal, ratio, verdict] = self.cells();
+        format!("{name}: {measured}, {ratio} (goal {goal}): {verdict}")
+    }
+
     pub fn json(&self) -> Value {
         let (kind, goal) = match self.goal {
             Goal::Times(most) => ("ratio", most),

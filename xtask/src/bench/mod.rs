@@ -141,7 +141,9 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     let mut figures = Vec::new();
     for (name, measure) in PARTS {
         if options.parts.is_empty() || options.parts.iter().any(|part| part == name) {
-            figures.extend(measure(&mut ground)?);
+            let found = measure(&mut ground)?;
+            found.iter().for_each(|figure| progress.step(&figure.line()));
+            figures.extend(found);
         }
     }
     progress.step("stopping");
