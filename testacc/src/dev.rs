@@ -106,23 +106,25 @@ impl Dev {
         // Short: the path of containerd's socket has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("sa").tempdir_in("/tmp").expect("a folder in /tmp");
         let data_dir = folder.path().join("d");
-        let (process, ready) = Self::spawn("dev", &data_dir, addresses(), env);
-        let Ready { api, gateway, token_file } = ready;
-        Self { api, gateway, token_file, data_dir, process, folder: Some(folder) }
+        let (api, gateway) = addresses();
+        let process = Self::spawn("dev", &data_dir, (api, gateway), env);
+        // Ours before it is ready: what a failed start leaves is removed too.
+        let mut dev = Self { api, gateway, token_file: PathBuf::new(), data_dir, process, folder: Some(folder) };
+        dev.wait_ready();
+        dev
     }
 
-    fn spawn(
-        verb: &str,
-        data_dir: &Path,
-        (api, gateway): (SocketAddr, SocketAddr),
-        env: &[(&str, &str)],
-    ) -> (Process, Ready) {
+    fn spawn(verb: &str, data_dir: &Path, (api, gateway): (SocketAddr, SocketAddr), env: &[(&str, &str)]) -> Process {
         let mut command = command(verb, data_dir);
         command.args(["--api", &api.to_string(), "--gateway", &gateway.to_string()]);
         command.envs(env.iter().copied());
-        let mut process = Process::start(&format!("sampan {verb}"), &mut command);
-        let ready = process.wait_line(START, ready);
-        (process, ready)
+        Process::start(&format!("sampan {verb}"), &mut command)
+    }
+
+    fn wait_ready(&mut self) {
+        let ready = self.process.wait_line(START, ready);
+        assert_eq!((ready.api, ready.gateway), (self.api, self.gateway));
+        self.token_file = ready.token_file;
     }
 
     /// Ends it as Ctrl-C would. Its objects stay for [`Dev::start_again`].
@@ -152,9 +154,8 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     pub fn start_again_as(&mut self, verb: &str) {
-        let (process, ready) = Self::spawn(verb, &self.data_dir, (self.api, self.gateway), &[]);
-        self.process = process;
-        self.token_file = ready.token_file;
+        self.process = Self::spawn(verb, &self.data_dir, (self.api, self.gateway), &[]);
+        self.wait_ready();
     }
 
     /// `sampan dev --teardown` of this folder.
