@@ -8,7 +8,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 purpose=${1:?demo or test}
 terraform=${TF_CLI_PATH:-terraform}
 
-has() { command -v "$1" >/dev/null 2>&1; }
+# bash also finds what cannot be executed.
+has() { [ -x "$(command -v "$1" 2>/dev/null)" ]; }
 
 # newer FOUND WANTED: whether a version is not older than another.
 newer() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
