@@ -6,12 +6,13 @@ TERRAFORM := $(or $(TF_CLI_PATH),terraform)
 # Programs that run in containers: compiled by build scripts and tests, so in no crate.
 GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/node/tests/fixture/app.rs cli/guest/main.rs
 
-.PHONY: help demo test fresh build lint generate
+.PHONY: help demo test bench fresh build lint generate
 
 help:
 	@echo "make demo      quickstart on this machine: terraform apply, requests, an update in place; ends with Ctrl-C"
 	@echo "make demo ONCE=1    the same, and removes everything at the end"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
+	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
 	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
 
@@ -35,6 +36,11 @@ test:
 	@$(MAKE) --no-print-directory lint build
 	$(TARGET)/debug/xtask generate --check
 	SAMPAN_BIN_DIR=$(TARGET)/debug cargo test --workspace
+
+bench:
+	@scripts/packages.sh demo
+	cargo build --release -p sampan -p terraform-provider-sampan -p xtask
+	$(TARGET)/release/xtask bench --write
 
 fresh: build
 	SAMPAN_BIN_DIR=$(TARGET)/debug cargo test -p sampan-testacc --test fresh_machine -- --ignored --nocapture

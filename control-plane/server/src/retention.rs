@@ -17,8 +17,12 @@ use crate::objects;
 const EVERY: Duration = Duration::from_hours(1);
 /// A watch resumes from any change that is younger, in milliseconds.
 const CHANGES_MS: i64 = 24 * 3600 * 1000;
+/// And from no more changes than this.
+const CHANGES: i64 = 100_000;
 /// An operation can be read for so long after its end; the newest one of an object that is there, always.
 const OPERATIONS_MS: i64 = 7 * 24 * 3600 * 1000;
+/// Events outlive their object for so long. Of an object that is there, the store keeps a number.
+const EVENTS_MS: i64 = 7 * 24 * 3600 * 1000;
 /// Revisions of an application that are kept beside those in use.
 const REVISIONS: usize = 10;
 
@@ -42,6 +46,7 @@ pub async fn run(store: Store) {
 pub fn forget(store: &Store, now: i64) -> Result<usize, StoreError> {
     store.write(|tx| {
         let mut rows = tx.compact_changes_until(now - CHANGES_MS)? + tx.idempotency_purge(now)?;
+        rows += tx.compact_changes(tx.revision()? - CHANGES + 1)? + tx.purge_events(now - EVENTS_MS)?;
         for phase in [Phase::Succeeded, Phase::Failed, Phase::Aborted, Phase::RolledBack, Phase::Superseded] {
             rows += tx.purge_operations(phase.word(), now - OPERATIONS_MS)?;
         }
@@ -87,6 +92,18 @@ mod tests {
         }
     }
 
+    fn object(name: &str) -> sampan_store::NewObject {
+        sampan_store::NewObject {
+            kind: "application".into(),
+            namespace: "n".into(),
+            name: name.into(),
+            uid: name.into(),
+            spec: serde_json::json!({}),
+            private: serde_json::Value::Null,
+            status: serde_json::Value::Null,
+        }
+    }
+
     #[test]
     fn the_newest_revisions_and_those_in_use_stay() {
         let all: Vec<Revision> = (1..=15).map(revision).collect();
@@ -112,15 +129,6 @@ mod tests {
     fn old_changes_and_operations_go_and_the_newest_operation_of_what_is_there_stays() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("db")).unwrap();
-        let object = |name: &str| sampan_store::NewObject {
-            kind: "application".into(),
-            namespace: "n".into(),
-            name: name.into(),
-            uid: name.into(),
-            spec: serde_json::json!({}),
-            private: serde_json::Value::Null,
-            status: serde_json::Value::Null,
-        };
         store
             .write(|tx| {
                 tx.insert_object(object("a"), 1)?;
@@ -153,5 +161,42 @@ mod tests {
         assert_eq!(left(), ["4"]);
         let error = store.read(|r| r.changes_since(0, 10)).unwrap_err();
         assert!(matches!(error, StoreError::Compacted { .. }), "{error}");
+    }
+
+    #[test]
+    fn changes_are_kept_by_number_and_events_of_what_is_gone_by_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("db")).unwrap();
+        let event = |name: &'static str| sampan_store::NewEvent {
+            kind: "application",
+            namespace: "n",
+            name,
+            event_type: sampan_store::EventType::Normal,
+            reason: "Reason",
+            message: "message",
+        };
+        store
+            .write(|tx| {
+                tx.insert_object(object("a"), 1)?;
+                for at in 0..CHANGES {
+                    tx.set_status("application", "n", "a", &serde_json::json!({ "at": at }), 1)?;
+                }
+                tx.append_event(event("a"), 1)?;
+                tx.append_event(event("gone"), 1)?;
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
+        let oldest = || match store.read(|r| r.changes_since(0, 1)) {
+            Err(StoreError::Compacted { oldest }) => oldest,
+            other => panic!("nothing was compacted: {other:?}"),
+        };
+        let events = || {
+            let all = store.read(|r| r.events(&sampan_store::EventFilter::default(), 0, 9)).unwrap();
+            all.into_iter().map(|e| e.name).collect::<Vec<_>>()
+        };
+        assert_eq!(forget(&store, 2).unwrap(), 1);
+        assert_eq!((oldest(), events()), (2, vec!["a".to_owned(), "gone".to_owned()]));
+        forget(&store, EVENTS_MS + 2).unwrap();
+        assert_eq!((oldest(), events()), (CHANGES + 1, vec!["a".to_owned()]));
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use sampan_schema::api::API;
 use serde_json::json;
-use support::{Bench, Fake, IMAGE_A, app, bench};
+use support::{Bench, Fake, IMAGE_A, app, bench, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_refuses_whom_it_must() {
@@ -111,6 +111,41 @@ async fn an_idempotency_key_creates_once() {
     assert_eq!((first, second, &a["uid"]), (201, 201, &again["uid"]));
     let (status, other) = b.send("PUT", "/v1/namespaces/shop", &headers, Some(&json!({ "description": "x" }))).await;
     assert_eq!((status, other["code"].as_str()), (422, Some("IDEMPOTENCY_KEY_REUSED")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_from_a_position_that_is_forgotten_is_gone_and_says_from_where_it_can_be() {
+    let mut b = bench(Fake::new()).await;
+    b.server.take().unwrap().stop().await.unwrap();
+    let store = sampan_store::Store::open(b.dir.path().join("sampan.db")).unwrap();
+    let object = |name: &str| sampan_store::NewObject {
+        kind: "namespace".into(),
+        namespace: String::new(),
+        name: name.into(),
+        uid: name.into(),
+        spec: json!({ "name": name }),
+        private: json!(null),
+        status: json!({ "phase": "Active" }),
+    };
+    // Changes of long ago: a server forgets them shortly after its start, all but the newest.
+    store
+        .write(|tx| {
+            tx.insert_object(object("old"), 1)?;
+            tx.insert_object(object("older"), 1).map(|_| ())
+        })
+        .map_err(|e: sampan_store::StoreError| e)
+        .unwrap();
+    drop(store);
+    b.restart().await;
+    let watch = async |since: i64| {
+        let at = format!("{}/v1/watch?since={since}", b.url);
+        b.http.get(at).bearer_auth(&b.admin).send().await.unwrap()
+    };
+    wait_for("the first round of forgetting", async || watch(0).await.status() == 410).await;
+    let problem: serde_json::Value = watch(0).await.json().await.unwrap();
+    assert_eq!((problem["code"].as_str(), problem["oldest"].as_i64()), (Some("COMPACTED"), Some(2)), "{problem}");
+    assert_eq!(watch(1).await.status(), 200);
+    assert_eq!(watch(3).await.status(), 410, "a position of another history");
 }
 
 #[tokio::test(flavor = "multi_thread")]

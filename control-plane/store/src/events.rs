@@ -163,6 +163,13 @@ impl Tx<'_> {
         Ok(seq)
     }
 
+    /// Removes events that last happened before `before` to objects that are gone; returns how many.
+    pub fn purge_events(&self, before: i64) -> Result<usize, StoreError> {
+        let sql = "DELETE FROM events WHERE last_at < ?1 AND NOT EXISTS (SELECT 1 FROM objects
+                WHERE objects.kind = events.kind AND objects.namespace = events.namespace AND objects.name = events.name)";
+        Ok(self.conn.execute(sql, [before])?)
+    }
+
     /// Removes the events of an object.
     pub fn remove_events(&self, kind: &str, namespace: &str, name: &str) -> Result<usize, StoreError> {
         Ok(self

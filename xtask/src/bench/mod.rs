@@ -142,7 +142,9 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     for (name, measure) in PARTS {
         if options.parts.is_empty() || options.parts.iter().any(|part| part == name) {
             let found = measure(&mut ground)?;
-            found.iter().for_each(|figure| progress.step(&figure.line()));
+            for figure in &found {
+                progress.step(&figure.line());
+            }
             figures.extend(found);
         }
     }

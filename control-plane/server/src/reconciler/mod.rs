@@ -375,6 +375,9 @@ impl Reconciler {
         for name in known.chain(&d.gone) {
             self.made.remove(name);
         }
+        for name in &d.gone {
+            self.failed.remove(name);
+        }
         self.carry_out(app, &revisions, &d);
         if let Some(at) = d.wake_at {
             self.wakes.insert(app.to_owned(), at);

@@ -133,6 +133,8 @@ impl Reconciler {
             .collect();
         for (instance, s) in orphans {
             tracing::warn!(instance, sandbox = s.id, "no row names this sandbox; removing it");
+            // Of the try before: no row takes it.
+            self.failed.remove(&instance);
             let spec = SandboxSpec {
                 instance: s.instance.clone(),
                 namespace: s.namespace.clone(),
