@@ -1,5 +1,9 @@
 //! Checks a document against the declared JSON Schema: types, names, bounds. Reports everything, with paths.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, PoisonError, RwLock};
+
+use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::violation::Violation;
@@ -30,6 +34,19 @@ pub fn check(schema: &Value, v: &Value) -> Vec<Violation> {
     let mut out = Vec::new();
     walk(schema, v, "", false, &mut out);
     out
+}
+
+/// The patterns of the schemas are few, so each is compiled once. One that does not compile matches nothing.
+fn matches(pattern: &str, text: &str) -> bool {
+    static COMPILED: LazyLock<RwLock<HashMap<String, Option<Regex>>>> = LazyLock::new(RwLock::default);
+    let is_match = |compiled: &Option<Regex>| compiled.as_ref().is_some_and(|regex| regex.is_match(text));
+    if let Some(known) = COMPILED.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
+        return is_match(known);
+    }
+    let compiled = Regex::new(pattern).ok();
+    let found = is_match(&compiled);
+    COMPILED.write().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned(), compiled);
+    found
 }
 
 /// `hidden`: the value is secret, so no message repeats it.
@@ -70,7 +87,7 @@ fn walk(schema: &Value, v: &Value, path: &str, hidden: bool, out: &mut Vec<Viola
                 say("SMP005", format!("has {n} characters, want {} to {}", bound("minLength"), bound("maxLength")));
             }
             if let Some(p) = schema.get("pattern").and_then(Value::as_str)
-                && !regex_lite::Regex::new(p).is_ok_and(|r| r.is_match(s))
+                && !matches(p, s)
             {
                 say("SMP004", format!("is {s:?}, want {}", describe(p)));
             }
