@@ -22,7 +22,9 @@ fn file(path: &str) -> String {
 
 /// The first word of the output with a digit in it: every program words its version in another way.
 fn version(program: &str, argument: &str) -> String {
-    let found = process::find(program).and_then(|path| Command::new(path).arg(argument).output().ok());
+    // A name that holds a path is one already.
+    let path = process::find(program).unwrap_or_else(|| program.into());
+    let found = Command::new(path).arg(argument).output().ok();
     let text = found.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     version_in(&text)
 }
@@ -55,7 +57,7 @@ impl Machine {
             programs: vec![
                 ("containerd", version("containerd", "--version")),
                 ("runc", version("runc", "--version")),
-                ("Terraform", version("terraform", "version")),
+                ("Terraform", version(&sampan_testacc::terraform::program(), "version")),
             ],
             load: load(),
         }
