@@ -131,10 +131,7 @@ pub fn measure(ground: &mut Ground) -> Result<Vec<Figure>, String> {
             &plans.0,
             (name, &plans.1),
             1.5,
-            &format!(
-                "{} In a profile of it Terraform itself took 89 % of the CPU time, the provider 10 %.",
-                how("plan with an empty state", plans.0.len())
-            ),
+            &how("plan with an empty state", plans.0.len()),
         ),
         Figure::ratio(
             "terraform plan, 1,000 namespaces to refresh",
