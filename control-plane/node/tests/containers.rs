@@ -290,7 +290,7 @@ async fn ends_of_containers_have_their_reasons() {
     let mut absent = container_spec(4, &[]);
     absent.image = "test.internal/none:1".into();
     let error = node.container_create(sandbox.id.clone(), spec.clone(), absent).await.unwrap_err();
-    assert_eq!((error.reason.as_str(), error.permanent), ("ImageNotFound", true));
+    assert_eq!((error.reason.as_str(), error.permanent), ("ImageMissing", false));
     run(&node, &sandbox, &spec, 5, &["long"]).await;
     wait_exit(&node, &sandbox.id, 5).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
