@@ -199,7 +199,7 @@ async fn a_container_is_replaced_in_its_sandbox_and_nothing_is_left() {
     }
     let data = Data::new();
     let node = start(&data).await;
-    assert_eq!(leftovers(&data.path), Vec::<String>::new(), "after start");
+    nothing_left(&data.path).await;
 
     let spec = sandbox_spec("web-1");
     let begun = Instant::now();
@@ -315,7 +315,7 @@ async fn ends_of_containers_have_their_reasons() {
     // A sandbox with running and ended containers goes in one step.
     run(&node, &sandbox, &spec, 6, &["sleep"]).await;
     node.sandbox_remove(sandbox.id.clone(), spec).await.unwrap();
-    assert_eq!(leftovers(&data.path), Vec::<String>::new());
+    nothing_left(&data.path).await;
     node.shutdown(true).await.unwrap();
 }
 
@@ -443,7 +443,7 @@ async fn sandboxes_do_not_reach_each_other_but_the_bridge() {
     let target = listener.local_addr().unwrap().to_string();
     assert_eq!(connect(target).await.unwrap().exit_code, 0);
     node.shutdown(true).await.unwrap();
-    assert_eq!(leftovers(&data.path), Vec::<String>::new());
+    nothing_left(&data.path).await;
 }
 
 fn probe(action: ProbeAction) -> ProbeSpec {
@@ -519,7 +519,7 @@ async fn a_handler_named_kata_that_shares_the_kernel_is_refused() {
     spec.class = "kata".into();
     let error = node.sandbox_run(spec).await.unwrap_err();
     assert_eq!((error.reason.as_str(), error.permanent), ("IsolationUnavailable", true));
-    assert_eq!(leftovers(&data.path), Vec::<String>::new());
+    nothing_left(&data.path).await;
     node.shutdown(true).await.unwrap();
 }
 
