@@ -415,8 +415,12 @@ async fn a_shim_that_the_runtime_has_forgotten_ends_with_its_sandbox() {
         .output()
         .unwrap();
     assert!(shim.status.success(), "{}", String::from_utf8_lossy(&shim.stderr));
-    let traces = || leftovers(&data.path);
-    assert!(traces().iter().any(|trace| trace.starts_with("shim process")), "{:?}", traces());
+    // The command returns a moment before the shim that it has started shows its name.
+    let end = Instant::now() + Duration::from_secs(10);
+    while !leftovers(&data.path).iter().any(|trace| trace.starts_with("shim process")) {
+        assert!(Instant::now() < end, "{:?}", leftovers(&data.path));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     node.sandbox_remove(id, sandbox_spec("lost-1")).await.unwrap();
     nothing_left(&data.path).await;
     assert!(!bundle.exists());
