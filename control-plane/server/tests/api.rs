@@ -133,7 +133,6 @@ async fn a_watch_from_a_position_that_is_forgotten_is_gone_and_says_from_where_i
             tx.insert_object(object("old"), 1)?;
             tx.insert_object(object("older"), 1).map(|_| ())
         })
-        .map_err(|e: sampan_store::StoreError| e)
         .unwrap();
     drop(store);
     b.restart().await;
