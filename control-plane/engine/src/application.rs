@@ -2,14 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a release is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    #[default]
+    Deploy,
+    /// Another number of instances: those that run are not touched, so the image stays the one they have.
+    Scale,
+    /// Every instance is restarted, even if nothing differs, and the image tag is resolved again.
+    Restart,
+}
+
+impl Cause {
+    /// Kind of the operation.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Scale => "scale",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 /// A write or verb that waits for the reconciler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Operation that the caller follows.
     pub operation: String,
     pub generation: i64,
-    /// Restart every instance even if nothing differs.
-    pub restart: bool,
+    #[serde(default)]
+    pub cause: Cause,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,21 +62,27 @@ pub struct Release {
     pub progress: u64,
     pub reason: String,
     pub message: String,
-    /// Asked for by the verb `restart`: the image tag is resolved again.
     #[serde(default)]
-    pub restart: bool,
+    pub cause: Cause,
 }
 
 impl State {
-    /// Operation in force and whether it is a restart.
-    pub fn operation(&self) -> Option<(&str, bool)> {
-        let request = self.request.as_ref().map(|r| (r.operation.as_str(), r.restart));
-        request.or_else(|| self.release.as_ref().map(|r| (r.operation.as_str(), r.restart)))
+    /// Operation in force and what it is for.
+    pub fn operation(&self) -> Option<(&str, Cause)> {
+        let request = self.request.as_ref().map(|r| (r.operation.as_str(), r.cause));
+        request.or_else(|| self.release.as_ref().map(|r| (r.operation.as_str(), r.cause)))
     }
-    /// Whether `image` has to be resolved (again) for the operation in force.
+    /// Whether `image` has to be resolved (again) for the operation in force. `always`: with every release.
     pub fn needs_resolving(&self, image: &str, always: bool) -> bool {
         match (&self.image, self.operation()) {
-            (Some(r), Some((op, restart))) => r.image != image || (r.operation != op && (always || restart)),
+            (Some(r), Some((op, cause))) => {
+                let again = match cause {
+                    Cause::Deploy => always,
+                    Cause::Scale => false,
+                    Cause::Restart => true,
+                };
+                r.image != image || (r.operation != op && again)
+            }
             (Some(r), None) => r.image != image,
             (None, _) => true,
         }
@@ -91,4 +119,33 @@ pub struct State {
     /// Instances made so far: part of their names.
     pub made: u64,
     pub revisions: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_resolved_for_another_image_for_a_restart_and_under_always_for_a_release_that_is_no_scale() {
+        let mut state = State::default();
+        assert!(state.needs_resolving("a:1", false), "never resolved before");
+        state.image = Some(ResolvedImage {
+            image: "a:1".into(),
+            digest: "sha256:0".into(),
+            pull_reference: "a@sha256:0".into(),
+            operation: "one".into(),
+        });
+        for (operation, cause, always, again) in [
+            ("one", Cause::Deploy, true, false),
+            ("two", Cause::Deploy, false, false),
+            ("two", Cause::Deploy, true, true),
+            ("two", Cause::Scale, true, false),
+            ("two", Cause::Restart, false, true),
+            ("one", Cause::Restart, false, false),
+        ] {
+            state.request = Some(Request { operation: operation.into(), generation: 1, cause });
+            assert_eq!(state.needs_resolving("a:1", always), again, "{operation} {cause:?} {always}");
+            assert!(state.needs_resolving("a:2", always));
+        }
+    }
 }

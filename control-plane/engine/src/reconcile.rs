@@ -7,7 +7,7 @@ use sampan_schema::application::{OnFailure, Spec, Status};
 use sampan_schema::operation::{Phase as OperationPhase, Progress};
 use sampan_schema::quantity;
 
-use crate::application::{Release, ReleasePhase, State};
+use crate::application::{Cause, Release, ReleasePhase, State};
 use crate::instance::{self, Action, Instance, Knobs, Phase, Seen, Traffic};
 use crate::revision::Revision;
 use crate::runtime::{ClassStatus, ImageState, RuntimeError, SandboxSpec};
@@ -122,7 +122,7 @@ fn take_request(v: &View<'_>, d: &mut Decision) {
             progress: Progress::default(),
         });
     }
-    if request.restart {
+    if request.cause == Cause::Restart {
         d.state.restart_epoch += 1;
     }
     for i in &mut d.instances {
@@ -140,7 +140,7 @@ fn take_request(v: &View<'_>, d: &mut Decision) {
         progress: 0,
         reason: String::new(),
         message: String::new(),
-        restart: request.restart,
+        cause: request.cause,
     });
 }
 
@@ -165,7 +165,7 @@ fn follow_config(v: &View<'_>, d: &mut Decision) {
             progress: 0,
             reason: String::new(),
             message: String::new(),
-            restart: false,
+            cause: Cause::Deploy,
         });
     }
 }

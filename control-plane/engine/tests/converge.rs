@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use sampan_engine::application::{Request, State};
+use sampan_engine::application::{Cause, Request, State};
 use sampan_engine::instance::{Action, Instance, Seen, Traffic};
 use sampan_engine::reconcile::{View, reconcile};
 use sampan_engine::revision::{Inputs, Revision, revision};
@@ -79,7 +79,7 @@ impl World {
             seed,
             read: None,
         };
-        w.request(false);
+        w.request(Cause::Deploy);
         w
     }
 
@@ -88,7 +88,7 @@ impl World {
         (self.seed >> 33) as usize % n.max(1)
     }
 
-    fn request(&mut self, restart: bool) {
+    fn request(&mut self, cause: Cause) {
         self.generation += 1;
         self.read = None;
         let operation = format!("op{}", self.generation);
@@ -96,7 +96,7 @@ impl World {
             self.operations.insert(r.operation, Phase::Superseded);
         }
         self.operations.insert(operation.clone(), Phase::Pending);
-        self.state.request = Some(Request { operation, generation: self.generation, restart });
+        self.state.request = Some(Request { operation, generation: self.generation, cause });
     }
 
     fn outside(&mut self, e: &Event) {
@@ -141,7 +141,11 @@ impl World {
                 return;
             }
         }
-        self.request(matches!(e, Event::Restart));
+        self.request(match e {
+            Event::Restart => Cause::Restart,
+            Event::Replicas(_) => Cause::Scale,
+            _ => Cause::Deploy,
+        });
     }
 
     fn wanted(&mut self) -> (Spec, Revision) {

@@ -75,7 +75,7 @@ fn surplus<'a>(revisions: &'a [Revision], state: &State, instances: &[Instance])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sampan_engine::application::{Release, ReleasePhase};
+    use sampan_engine::application::{Cause, Release, ReleasePhase};
 
     fn revision(number: u64) -> Revision {
         Revision {
@@ -120,7 +120,7 @@ mod tests {
             progress: 0,
             reason: String::new(),
             message: String::new(),
-            restart: false,
+            cause: Cause::Deploy,
         });
         assert_eq!(surplus(&all, &state, &[]), ["r5", "r3", "r1"]);
     }

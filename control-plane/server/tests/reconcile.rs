@@ -294,15 +294,22 @@ async fn a_sandbox_that_no_row_names_is_removed_and_the_others_stay() {
     b.namespace("shop").await;
     b.deployed(&app(IMAGE_A, 1)).await;
     let mine = b.fake.sandboxes();
-    for (id, application) in [("x1", "cart"), ("x2", "gone")] {
+    b.fake.faults(|f| f.stuck = vec!["x3", "x4"]);
+    for (id, application) in [("x1", "cart"), ("x2", "gone"), ("x3", "cart"), ("x4", "gone")] {
         let orphan = sampan_engine::runtime::ObservedSandbox {
             id: id.into(),
-            instance: format!("{application}-0000-9"),
+            instance: format!("{application}-0000-{id}"),
             application: application.into(),
             ..mine[0].clone()
         };
         b.fake.put_sandbox(orphan);
     }
+    let tries = |id: &str| b.fake.calls().iter().filter(|c| **c == format!("remove sandbox {id}")).count();
+    wait_for("a second try", async || tries("x3") >= 2 && tries("x4") >= 2).await;
+    assert_eq!((tries("x1"), tries("x2")), (1, 1));
+    // The pauses begin at half a second and double: a loop without them would have tried far more often by now.
+    assert!(tries("x3") < 10 && tries("x4") < 10, "{} {}", tries("x3"), tries("x4"));
+    b.fake.faults(|f| f.stuck.clear());
     wait_for("the end of the orphans", async || b.fake.sandboxes().len() == 1).await;
     assert_eq!(b.fake.sandboxes(), mine);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use sampan_engine::application::Cause;
 use sampan_engine::instance::Instance as Row;
 use sampan_engine::runtime::{ContainerState, LogQuery, ObservedContainer, ObservedSandbox, RuntimeError};
 use sampan_schema::instance::Instance;
@@ -104,7 +105,7 @@ pub(super) fn restart(
                     .with("operation_id", id)
                     .into());
             }
-            Ok((202, json!({ "operation": start(tx, "restart", ns, name, o.generation, true, now)? })))
+            Ok((202, json!({ "operation": start(tx, Cause::Restart, ns, name, o.generation, now)? })))
         })
     })?;
     let _ = api.notes.send(Note::Wake(objects::key(ns, name)));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use sampan_engine::application::Cause;
 use sampan_engine::revision;
 use sampan_schema::change::{self, Change, Class};
 use sampan_schema::operation::Phase;
@@ -62,15 +63,16 @@ pub(super) fn put(
     let mut spec = spec_of(kind, ns, name, body)?;
     let (now, sns) = (now_ms(), stored_ns(kind, ns));
     let secret = (kind.name == "secret").then(|| spec.as_object_mut().and_then(|o| o.remove("data_wo"))).flatten();
-    let create = text("if-none-match").is_some_and(|v| v.trim() == "*");
-    let expect = text("if-match").and_then(|v| v.trim().trim_matches('"').parse::<i64>().ok());
-    let planned: Option<Class> =
-        text("sampan-expected-change-class").and_then(|w| serde_json::from_value(w.into()).ok());
+    let expected = Expected {
+        absent: text("if-none-match").is_some_and(|v| v.trim() == "*"),
+        generation: text("if-match").and_then(|v| v.trim().trim_matches('"').parse().ok()),
+        class: text("sampan-expected-change-class").and_then(|w| serde_json::from_value(w.into()).ok()),
+    };
     let request = [kind.name.as_bytes(), ns.as_bytes(), name.as_bytes(), body].join(&b'/');
     let (status, shown) = write(&api.store, |tx| {
         once(tx, caller, headers, &request, now, || {
             let old = tx.object(kind.name, sns, name)?;
-            store_spec(api, tx, kind, ns, name, &spec, secret.as_ref(), old, (create, expect, planned), now)
+            store_spec(api, tx, kind, ns, name, &spec, secret.as_ref(), old, &expected, now)
         })
     })?;
     tell(api, kind, ns, name);
@@ -297,6 +299,16 @@ fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
     let _ = api.notes.send(note);
 }
 
+/// What the caller of a write takes for granted.
+struct Expected {
+    /// `If-None-Match: *`: there is no such object yet.
+    absent: bool,
+    /// `If-Match`: the object has this generation.
+    generation: Option<i64>,
+    /// The change does nothing harsher than this.
+    class: Option<Class>,
+}
+
 /// One write: preconditions, references, the row, and the operation that follows from the change.
 fn store_spec(
     api: &Api,
@@ -307,14 +319,14 @@ fn store_spec(
     spec: &Value,
     secret: Option<&Value>,
     old: Option<Object>,
-    (create, expect, planned): (bool, Option<i64>, Option<Class>),
+    expected: &Expected,
     now: i64,
 ) -> Result<(u16, Value), StoreProblem> {
     let sns = stored_ns(kind, ns);
     let id = kind.id(ns, name);
     let refuse = |p: Option<Problem>| p.map_or(Ok(()), |p| Err(StoreProblem::from(p)));
     if let Some(o) = &old {
-        if create {
+        if expected.absent {
             let detail = format!("{} {id:?} exists already: import it, or choose another name", kind.name);
             return Err(Problem::new(409, "ALREADY_EXISTS", "exists already", detail).with("id", id).into());
         }
@@ -322,7 +334,7 @@ fn store_spec(
             let detail = format!("{} {id:?} is being deleted: try again when it is gone", kind.name);
             return Err(Problem::new(409, "OPERATION_RUNNING", "being deleted", detail).into());
         }
-        match expect {
+        match expected.generation {
             None => {
                 let detail = "send If-Match with the generation you have read, or If-None-Match: * to create";
                 return Err(Problem::new(428, "PRECONDITION_REQUIRED", "precondition required", detail).into());
@@ -330,8 +342,8 @@ fn store_spec(
             Some(g) if g != o.generation => return Err(mismatch(o.generation).into()),
             Some(_) => {}
         }
-    } else if !create {
-        return Err(if expect.is_some() {
+    } else if !expected.absent {
+        return Err(if expected.generation.is_some() {
             not_found(kind.name, &id).into()
         } else {
             let detail = "send If-None-Match: * to create";
@@ -343,7 +355,7 @@ fn store_spec(
         refuse(admission::hostnames(tx, ns, name, spec)?)?;
     }
     let change = old.as_ref().map(|o| change::between(kind, &o.spec, spec)).unwrap_or_default();
-    if let Some(planned) = planned
+    if let Some(planned) = expected.class
         && change.class > planned
     {
         let fields: Vec<_> = change.reasons.iter().map(|r| r.field.clone()).collect();
@@ -396,14 +408,14 @@ fn store_spec(
         // Any write of an application whose last release failed is a new try.
         let retry =
             last.as_ref().is_some_and(|o| matches!(o.phase, Phase::Failed | Phase::Aborted | Phase::RolledBack));
-        let what = match change.class {
-            _ if created || retry => Some("deploy"),
-            Class::Scale => Some("scale"),
-            Class::InPlaceRestart | Class::Recreate => Some("deploy"),
+        let cause = match change.class {
+            _ if created || retry => Some(Cause::Deploy),
+            Class::Scale => Some(Cause::Scale),
+            Class::InPlaceRestart | Class::Recreate => Some(Cause::Deploy),
             _ => None,
         };
-        if let Some(what) = what {
-            started = Some(start(tx, what, ns, name, object.generation, false, now)?);
+        if let Some(cause) = cause {
+            started = Some(start(tx, cause, ns, name, object.generation, now)?);
             if !created {
                 code = 202;
             }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::response::Response;
+use sampan_engine::application::{Cause, Request};
 use sampan_schema::operation::Phase;
 use sampan_schema::problem::Problem;
 use sampan_store::{StoreError, Tx};
@@ -17,22 +18,21 @@ use crate::objects;
 /// A new operation, and the request that the reconciler takes it from.
 pub(super) fn start(
     tx: &Tx<'_>,
-    what: &str,
+    cause: Cause,
     ns: &str,
     name: &str,
     generation: i64,
-    restart: bool,
     now: i64,
 ) -> Result<Value, StoreError> {
     let id = random_hex(12).map_err(|e| StoreError::Other(e.to_string()))?;
-    let op = objects::new_operation(tx, &id, what, ("application", ns, name), generation, now)?;
+    let op = objects::new_operation(tx, &id, cause.word(), ("application", ns, name), generation, now)?;
     let app = objects::key(ns, name);
     let mut state = objects::state(tx, &app)?;
     if let Some(waiting) = state.request.take() {
         let text = format!("operation {id} took over");
         objects::move_operation(tx, &waiting.operation, Phase::Superseded, "Superseded", &text, None, now)?;
     }
-    state.request = Some(sampan_engine::application::Request { operation: id, generation, restart });
+    state.request = Some(Request { operation: id, generation, cause });
     objects::put_state(tx, &app, &state)?;
     serde_json::to_value(op).map_err(|e| StoreError::Other(e.to_string()))
 }

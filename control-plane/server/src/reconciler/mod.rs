@@ -120,6 +120,8 @@ struct Reconciler {
     /// Instances whose sandboxes must be listed before anything is decided.
     unseen: BTreeSet<String>,
     failed: HashMap<String, RuntimeError>,
+    /// Sandboxes that no row names, by instance: failed tries to remove them, and the time of the next one.
+    orphans: HashMap<String, (u32, i64)>,
     made: HashMap<String, (u32, Isolation)>,
     /// When (in heard events) an instance was last touched by an action.
     touched: HashMap<String, u64>,
@@ -150,6 +152,7 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         busy: BTreeSet::new(),
         unseen: BTreeSet::new(),
         failed: HashMap::new(),
+        orphans: HashMap::new(),
         made: HashMap::new(),
         touched: HashMap::new(),
         heard: 0,
@@ -349,7 +352,6 @@ impl Reconciler {
             }
         }
         let mut seen = self.seen(&rows);
-        self.adopt_orphans(app, &rows);
         let d = reconcile::reconcile(&View {
             namespace: ns,
             name,
@@ -384,6 +386,7 @@ impl Reconciler {
         } else {
             self.wakes.remove(app);
         }
+        self.remove_orphans(app, &d.instances);
         if d.finished {
             self.forget(app);
         } else if d.instances != before.0 || d.state.release != before.1.release {
@@ -404,6 +407,6 @@ impl Reconciler {
             self.parts.runtime.probes_forget(&container);
             self.probing.remove(&container);
         }
-        self.adopt_orphans(app, &[]);
+        self.remove_orphans(app, &[]);
     }
 }

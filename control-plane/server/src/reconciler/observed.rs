@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sampan_engine::instance::{Action, Instance, Seen};
+use sampan_engine::instance::{Action, Instance, Seen, backoff_ms};
 use sampan_engine::runtime::{ObservedContainer, ObservedSandbox, ProbeReport, RuntimeError, SandboxSpec};
 
 use super::execute::beside;
 use super::{Heard, Reconciler};
+use crate::clock::now_ms;
 use crate::objects;
 
 impl Reconciler {
@@ -23,6 +24,8 @@ impl Reconciler {
 
     pub(super) fn listed(&mut self, began: u64, result: Result<Vec<ObservedSandbox>, RuntimeError>) {
         self.listing = false;
+        let there = &self.sandboxes;
+        self.orphans.retain(|instance, _| there.contains_key(instance));
         // The next list begins later than this one.
         self.touched.retain(|_, t| *t > began);
         let list = match result {
@@ -122,8 +125,9 @@ impl Reconciler {
         }
     }
 
-    /// Sandboxes that carry our label and that no row names are removed.
-    pub(super) fn adopt_orphans(&mut self, app: &str, rows: &[Instance]) {
+    /// Sandboxes that carry our label and that no row names are removed. One that does not go is tried again, ever
+    /// more rarely.
+    pub(super) fn remove_orphans(&mut self, app: &str, rows: &[Instance]) {
         let orphans: Vec<(String, ObservedSandbox)> = self
             .sandboxes
             .iter()
@@ -132,9 +136,20 @@ impl Reconciler {
             .filter(|(_, s)| objects::key(&s.namespace, &s.application) == app)
             .collect();
         for (instance, s) in orphans {
-            tracing::warn!(instance, sandbox = s.id, "no row names this sandbox; removing it");
+            let now = now_ms();
             // Of the try before: no row takes it.
-            self.failed.remove(&instance);
+            let failed = self.failed.remove(&instance).is_some();
+            let (tries, retry_at) = self.orphans.entry(instance.clone()).or_default();
+            if failed {
+                *tries += 1;
+                *retry_at = now + backoff_ms(*tries);
+            }
+            if now < *retry_at {
+                let at = *retry_at;
+                self.wakes.entry(app.to_owned()).and_modify(|w| *w = at.min(*w)).or_insert(at);
+                continue;
+            }
+            tracing::warn!(instance, sandbox = s.id, "no row names this sandbox; removing it");
             let spec = SandboxSpec {
                 instance: s.instance.clone(),
                 namespace: s.namespace.clone(),

@@ -22,6 +22,8 @@ pub struct Faults {
     pub probes_wait: bool,
     /// Calls that panic, once each, by how they begin.
     pub panics: Vec<&'static str>,
+    /// Sandboxes that cannot be removed.
+    pub stuck: Vec<&'static str>,
     /// Containers are created only from images that were pulled since this was set.
     pub images_gone: bool,
     /// The pull and the sandbox each wait until the other is under way, and fail when it is not.
@@ -136,6 +138,9 @@ impl Runtime for Fake {
     }
     fn sandbox_remove(&self, id: String, _: SandboxSpec) -> Work<'_, Result<(), RuntimeError>> {
         done(self.with(format!("remove sandbox {id}"), |w| {
+            if w.faults.stuck.contains(&id.as_str()) {
+                return Err(RuntimeError::transient("Unknown", "it does not go"));
+            }
             w.sandboxes.remove(&id);
             Ok(())
         }))
