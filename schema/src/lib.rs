@@ -103,6 +103,10 @@ impl Kind {
     pub fn normalise(&self, spec: &Value) -> Value {
         normalise::normalise(self.spec_schema(), spec)
     }
+    /// Whether a write can start an operation, for which a caller may wait.
+    pub fn has_operations(&self) -> bool {
+        self.status_schema()["properties"].get("last_operation").is_some()
+    }
     /// Id from names: `ns` or `ns/name`.
     pub fn id(&self, namespace: &str, name: &str) -> String {
         if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }

@@ -30,8 +30,8 @@ pub struct Spec {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// `Active` or `Terminating`.
-    #[schemars(extend("x-sampan" = {"computed": "stable"}))]
+    /// `Active`: it takes objects.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub phase: String,
 }
 

@@ -71,7 +71,9 @@ pub fn resource(kind: &Kind, example: &str, import: &str) -> String {
         *at += &line(attribute, schema, "metadata", &[], View::Resource, &mut nested);
     }
     let timeouts = timeouts(kind);
-    may += &line("timeouts", &timeouts, "", &[], View::Resource, &mut nested);
+    if kind.has_operations() {
+        may += &line("timeouts", &timeouts, "", &[], View::Resource, &mut nested);
+    }
     let status = computed(kind, false);
     let mut read = String::new();
     for (attribute, schema) in properties(&status) {
@@ -137,16 +139,20 @@ fn computed(kind: &Kind, volatile: bool) -> Value {
         "uid".into(),
         json!({ "type": "string", "description": "Belongs to this very object; a new one of the same name has another." }),
     );
-    members.insert("generation".into(), json!({ "type": "integer", "description": "Counts changes of the spec." }));
     members.insert("create_time".into(), json!({ "type": "string", "description": "RFC 3339." }));
-    members
-        .insert("update_time".into(), json!({ "type": "string", "description": "RFC 3339; moves with `generation`." }));
+    if volatile {
+        let moves = json!({ "type": "string", "description": "RFC 3339; moves with `generation`." });
+        members.insert("generation".into(), json!({ "type": "integer", "description": "Counts changes of the spec." }));
+        members.insert("update_time".into(), moves);
+    }
     if kind.name == "application" && !volatile {
         let text = "What the last change did to running instances; in a plan, what the change will do. Unknown where only \
                     the server can tell.";
         members.insert("last_change_class".into(), json!({ "type": "string", "description": text }));
     }
-    members.insert("status".into(), status);
+    if properties(&status).next().is_some() {
+        members.insert("status".into(), status);
+    }
     json!({ "type": "object", "properties": members })
 }
 
