@@ -1,5 +1,6 @@
 //! The rows of an application that decisions read and write.
 
+use sampan_schema::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
 /// What a release is for.
@@ -11,6 +12,8 @@ pub enum Cause {
     Scale,
     /// Every instance is restarted, even if nothing differs, and the image tag is resolved again.
     Restart,
+    /// Back to an earlier revision, in one step and without analysis.
+    Rollback,
 }
 
 impl Cause {
@@ -20,6 +23,7 @@ impl Cause {
             Self::Deploy => "deploy",
             Self::Scale => "scale",
             Self::Restart => "restart",
+            Self::Rollback => "rollback",
         }
     }
 }
@@ -32,6 +36,19 @@ pub struct Request {
     pub generation: i64,
     #[serde(default)]
     pub cause: Cause,
+}
+
+/// What a caller may ask of a release that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verb {
+    /// Goes on to the next step, or with `full` to the end, without analysis.
+    Promote {
+        full: bool,
+    },
+    Pause,
+    Resume,
+    /// All requests to stable, then the instances back.
+    Abort,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +65,7 @@ pub enum ReleasePhase {
 }
 
 /// The newest release; the row is the state machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Release {
     pub operation: String,
     pub generation: i64,
@@ -78,7 +95,7 @@ impl State {
             (Some(r), Some((op, cause))) => {
                 let again = match cause {
                     Cause::Deploy => always,
-                    Cause::Scale => false,
+                    Cause::Scale | Cause::Rollback => false,
                     Cause::Restart => true,
                 };
                 r.image != image || (r.operation != op && again)
@@ -86,6 +103,22 @@ impl State {
             (Some(r), None) => r.image != image,
             (None, _) => true,
         }
+    }
+}
+
+/// Why a verb is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `NO_RELEASE`, `ROLLING_BACK`, `NOT_PAUSED`.
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl State {
+    /// Why `verb` cannot be taken now; nothing when it can, also when it has been obeyed already.
+    pub fn refuse(&self, verb: Verb) -> Option<Refusal> {
+        let _ = verb;
+        None
     }
 }
 
@@ -106,7 +139,7 @@ pub struct ResolvedImage {
 }
 
 /// Everything about an application that is neither spec nor instance.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     pub request: Option<Request>,
@@ -119,6 +152,10 @@ pub struct State {
     /// Instances made so far: part of their names.
     pub made: u64,
     pub revisions: u64,
+    /// A verb that waits for the reconciler. See [`State::refuse`].
+    pub verb: Option<Verb>,
+    /// How the newest release stands; what callers read.
+    pub rollout: Rollout,
 }
 
 #[cfg(test)]

@@ -118,6 +118,42 @@ fn path_matches((kind, value): &(PathKind, String), path: &str) -> bool {
     }
 }
 
+/// How the requests of an application are divided while a release with a gray policy runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Revision that is released: its instances are gray. Every other serving instance is baseline.
+    pub gray: String,
+    /// Share of gray in basis points, of the requests that no match chose. Wanted by the step; see [`cap`].
+    pub weight: u32,
+    /// Gray instances are a part of the application's capacity (`capacity = "shared"`): gray gets no larger share of
+    /// the requests than its share of the ready instances.
+    pub shared: bool,
+    /// Any of them sends a request to gray, and marks it with the lane.
+    pub matches: Vec<sampan_schema::gray_policy::Match>,
+    pub sticky: Option<sampan_schema::gray_policy::Sticky>,
+    /// Name of the lane.
+    pub tag: String,
+    /// Differs from release to release, so that the same callers are not always the first.
+    pub salt: u64,
+    /// A revision that gets no request at all while another one can answer: an aborted release's. Then `weight` is 0.
+    pub shunned: Option<String>,
+}
+
+/// The share of gray that its ready instances can carry, in basis points.
+pub fn cap(weight: u32, gray: usize, all: usize) -> u32 {
+    if gray == 0 || all == 0 {
+        return 0;
+    }
+    weight.min((10_000 * gray / all) as u32)
+}
+
+/// What serves of one application.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Served {
+    pub instances: Vec<Serving>,
+    pub split: Option<Split>,
+}
+
 /// An instance that may take requests, as the table builder sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
