@@ -44,8 +44,7 @@ struct Change<'a> {
 
 impl KindResource {
     pub(crate) fn new(kind: &'static Kind) -> Self {
-        Self { kind, type_name: format!("sampan_{}", kind.name), spec: Vec::new(), status: None }
-            .filled()
+        Self { kind, type_name: format!("sampan_{}", kind.name), spec: Vec::new(), status: None }.filled()
     }
 
     fn filled(mut self) -> Self {
