@@ -3,6 +3,8 @@
 use sampan_schema::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
+use crate::gray_policy::Gray;
+
 /// What a release is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
@@ -62,10 +64,12 @@ pub enum ReleasePhase {
     /// Ready instances stay on `to`, others go back to `from`.
     Failed,
     RolledBack,
+    /// A user took it back.
+    Aborted,
 }
 
 /// The newest release; the row is the state machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Release {
     pub operation: String,
     pub generation: i64,
@@ -81,6 +85,55 @@ pub struct Release {
     pub message: String,
     #[serde(default)]
     pub cause: Cause,
+    /// Under a gray policy; `None` of a plain release.
+    #[serde(default)]
+    pub gray: Option<Gray>,
+    #[serde(default)]
+    pub paused: Option<Paused>,
+    /// A user took it back.
+    #[serde(default)]
+    pub aborted: bool,
+    /// Revision of the release that this one superseded: its instances go back to `from` before anything else.
+    #[serde(default)]
+    pub clearing: Option<String>,
+}
+
+/// Why a release stands still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    pub reason: PauseReason,
+    pub message: String,
+    /// Milliseconds since the epoch.
+    pub since: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PauseReason {
+    /// The step says so; `promote` goes on.
+    ManualStep,
+    UserPaused,
+    /// The analysis had too little to look at.
+    NoTraffic,
+    AnalysisFailed,
+    DeadlineExceeded,
+    /// Instances cannot become ready.
+    Failures,
+    /// All requests go to stable; the gray instances are kept for a look.
+    TrafficOnStable,
+}
+
+impl PauseReason {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ManualStep => "ManualStep",
+            Self::UserPaused => "UserPaused",
+            Self::NoTraffic => "NoTraffic",
+            Self::AnalysisFailed => "AnalysisFailed",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Failures => "Failures",
+            Self::TrafficOnStable => "TrafficOnStable",
+        }
+    }
 }
 
 impl State {

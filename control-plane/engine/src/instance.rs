@@ -79,6 +79,9 @@ pub struct Instance {
     pub failures: u32,
     #[serde(default)]
     pub restarts: u32,
+    /// Restarts since it went to its revision.
+    #[serde(default)]
+    pub revision_restarts: u32,
     /// On its way out.
     #[serde(default)]
     pub terminating: bool,
@@ -370,6 +373,7 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
                 }
                 row.phase = Phase::Failed;
                 row.restarts += 1;
+                row.revision_restarts += 1;
                 row.attempt = next_attempt(sandbox);
                 out.wake_at = Some(row.retry_at);
             }

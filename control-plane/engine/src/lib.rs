@@ -3,9 +3,13 @@
 //! This crate does no IO, reads no clock and spawns nothing. A decision that needs to wait returns a value that says
 //! until when. The traits in [`runtime`] are what an executor offers; nothing here calls them.
 
+pub mod analysis;
 pub mod application;
+pub mod gray_policy;
 pub mod instance;
 pub mod reconcile;
+pub mod release;
 pub mod revision;
 pub mod route;
 pub mod runtime;
+pub mod traffic;

@@ -3,14 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use sampan_schema::application::{OnFailure, Spec, Status};
+use sampan_schema::application::{Spec, Status};
+use sampan_schema::gray_policy;
 use sampan_schema::operation::{Phase as OperationPhase, Progress};
 use sampan_schema::quantity;
 
-use crate::application::{Cause, Release, ReleasePhase, State};
+use crate::application::{Release, ReleasePhase, State};
 use crate::instance::{self, Action, Instance, Knobs, Phase, Seen, Traffic};
+use crate::release::{self, Aim};
 use crate::revision::Revision;
 use crate::runtime::{ClassStatus, ImageState, RuntimeError, SandboxSpec};
+use crate::traffic::Counters;
 
 /// Everything a decision may look at.
 #[derive(Debug)]
@@ -34,6 +37,12 @@ pub struct View<'a> {
     pub images: &'a BTreeMap<String, ImageState>,
     /// By class.
     pub classes: &'a BTreeMap<String, ClassStatus>,
+    /// The gray policy that the application names.
+    pub policy: Option<&'a gray_policy::Spec>,
+    /// What the gateways have counted of this application, by revision.
+    pub traffic: &'a BTreeMap<String, Counters>,
+    /// Every gateway has the route table that follows from the rows as they are.
+    pub acked: bool,
     /// Milliseconds since the epoch.
     pub now: i64,
 }
@@ -86,9 +95,10 @@ pub fn reconcile(v: &View<'_>) -> Decision {
             i.terminating = true;
         }
     } else {
-        take_request(v, &mut d);
-        follow_config(v, &mut d);
-        aim(v, &mut d);
+        release::take_request(v, &mut d);
+        release::take_verb(v, &mut d);
+        release::follow_config(v, &mut d);
+        release::follow_spec(v, &mut d);
         retarget(v, &mut d);
         scale(v, &mut d);
     }
@@ -96,106 +106,23 @@ pub fn reconcile(v: &View<'_>) -> Decision {
     if v.deleting {
         d.finished = d.instances.is_empty();
     } else {
-        judge(v, &mut d);
+        release::judge(v, &mut d);
     }
     d.status = status(v, &d);
+    d.state.rollout = release::rollout(v, &d);
     d
 }
 
-fn wake(d: &mut Decision, at: i64) {
+pub(crate) fn wake(d: &mut Decision, at: i64) {
     d.wake_at = Some(d.wake_at.map_or(at, |w| w.min(at)));
 }
 
-fn deadline(v: &View<'_>) -> i64 {
-    v.now + v.spec.update_strategy.progress_deadline_seconds * 1000
-}
-
-/// A new request becomes the release; one that was under way is superseded.
-fn take_request(v: &View<'_>, d: &mut Decision) {
-    let Some(request) = d.state.request.take() else { return };
-    if let Some(old) = d.state.release.take().filter(Release::is_active) {
-        d.operations.push(OperationUpdate {
-            id: old.operation,
-            phase: OperationPhase::Superseded,
-            reason: "Superseded".into(),
-            message: format!("operation {} took over", request.operation),
-            progress: Progress::default(),
-        });
-    }
-    if request.cause == Cause::Restart {
-        d.state.restart_epoch += 1;
-    }
-    for i in &mut d.instances {
-        // A new try starts with a clean sheet.
-        i.permanent = false;
-        i.retry_at = i.retry_at.min(v.now);
-    }
-    d.state.release = Some(Release {
-        operation: request.operation,
-        generation: request.generation,
-        from: d.state.current.clone(),
-        to: String::new(),
-        phase: ReleasePhase::Updating,
-        deadline: deadline(v),
-        progress: 0,
-        reason: String::new(),
-        message: String::new(),
-        cause: request.cause,
-    });
-}
-
-/// The content of referenced configuration changed, and the application asked to follow it: a release that nobody
-/// waits for. A change of an inherited class waits for the next recreate instead.
-fn follow_config(v: &View<'_>, d: &mut Decision) {
-    let (Some(last), Ok(wanted)) = (&d.state.release, v.wanted) else { return };
-    let same_sandbox = v.revisions.get(&last.to).is_some_and(|r| r.sandbox_hash == wanted.sandbox_hash);
-    if last.phase == ReleasePhase::Succeeded && last.to != wanted.hash && same_sandbox {
-        d.events.push((
-            "Normal",
-            "ConfigChanged".into(),
-            "referenced configuration changed: restarting in place".into(),
-        ));
-        d.state.release = Some(Release {
-            operation: String::new(),
-            generation: v.generation,
-            from: d.state.current.clone(),
-            to: wanted.hash.clone(),
-            phase: ReleasePhase::Updating,
-            deadline: deadline(v),
-            progress: 0,
-            reason: String::new(),
-            message: String::new(),
-            cause: Cause::Deploy,
-        });
-    }
-}
-
-/// An active release follows the revision of the present spec.
-fn aim(v: &View<'_>, d: &mut Decision) {
-    if let (Some(r), Ok(wanted)) = (d.state.release.as_mut(), v.wanted)
-        && r.phase == ReleasePhase::Updating
-        && r.to != wanted.hash
-    {
-        r.to.clone_from(&wanted.hash);
-    }
-}
-
-/// The revision that new instances get, and that instances go to unless they may stay.
-fn goal(state: &State) -> Option<&str> {
-    match &state.release {
-        Some(r) if r.phase == ReleasePhase::Updating && !r.to.is_empty() => Some(&r.to),
-        Some(r) if !r.is_active() && r.phase == ReleasePhase::Succeeded => Some(&r.to),
-        Some(r) => r.from.as_deref().or_else(|| (!r.to.is_empty()).then_some(r.to.as_str())),
-        None => state.current.as_deref(),
-    }
-}
-
-fn min_ready_ms(v: &View<'_>) -> i64 {
+pub(crate) fn min_ready_ms(v: &View<'_>) -> i64 {
     v.spec.update_strategy.min_ready_seconds * 1000
 }
 
 /// Why the release can make no sandbox: the class of its revision has no handler. Running instances stay untouched.
-fn blocked(v: &View<'_>, state: &State) -> Option<RuntimeError> {
+pub(crate) fn blocked(v: &View<'_>, state: &State) -> Option<RuntimeError> {
     let release =
         state.release.as_ref().filter(|r| matches!(r.phase, ReleasePhase::Updating | ReleasePhase::Failed))?;
     let class = &v.revisions.get(&release.to)?.class;
@@ -207,35 +134,67 @@ fn blocked(v: &View<'_>, state: &State) -> Option<RuntimeError> {
     Some(RuntimeError::permanent("IsolationUnavailable", message))
 }
 
-/// Sends instances to the goal, as many at once as the budget allows.
+/// Where each instance should be, of those that should be elsewhere than they are: its index and the revision.
+fn moves<'a>(v: &View<'a>, d: &Decision, aim: &Aim<'a>) -> Vec<(usize, &'a Revision)> {
+    let failed = d.state.release.as_ref().filter(|r| r.phase == ReleasePhase::Failed);
+    let (epoch, now, min_ready) = (d.state.restart_epoch, v.now, min_ready_ms(v));
+    let stays = |i: &Instance| failed.is_some_and(|r| r.to == i.revision) && i.is_available(0, now);
+    let is_on = |i: &Instance| i.revision == aim.target.hash && (i.restart_epoch == epoch || failed.is_some());
+    let on = d.instances.iter().filter(|i| !i.terminating && is_on(i)).count() as u64;
+    let mut order: Vec<usize> = (0..d.instances.len())
+        .filter(|at| !d.instances[*at].terminating && !stays(&d.instances[*at]) && !is_on(&d.instances[*at]))
+        .collect();
+    order.sort_by_key(|at| (d.instances[*at].is_available(min_ready, now), d.instances[*at].name.clone()));
+    let mut room = if aim.converts { aim.wanted.saturating_sub(on) } else { 0 };
+    let mut out = Vec::new();
+    for at in order {
+        if room > 0 {
+            room -= 1;
+            out.push((at, aim.target));
+        } else if d.instances[at].revision != aim.rest.hash && d.instances[at].revision != aim.target.hash {
+            out.push((at, aim.rest));
+        }
+    }
+    out
+}
+
+/// Instances that are on a revision, and not on their way out.
+fn on(instances: &[Instance]) -> impl Fn(&str) -> u64 {
+    |hash| instances.iter().filter(|i| !i.terminating && i.revision == hash).count() as u64
+}
+
+/// Sends instances where they should be, as many at once as the budget allows.
 fn retarget(v: &View<'_>, d: &mut Decision) {
-    let Some(goal) = goal(&d.state).and_then(|g| v.revisions.get(g)) else { return };
-    let failed = d.state.release.as_ref().is_some_and(|r| r.phase == ReleasePhase::Failed);
-    let failed_to = d.state.release.as_ref().filter(|_| failed).map(|r| r.to.clone());
+    let Some(aim) = release::aim(v, &d.state, &on(&d.instances)) else { return };
     let epoch = d.state.restart_epoch;
     let now = v.now;
     let min_ready = min_ready_ms(v);
     let n = v.spec.replicas.max(0) as u64;
     let (max_unavailable, _) = v.spec.budget();
-    let differs = |i: &Instance| {
-        let stays = failed_to.as_deref() == Some(i.revision.as_str()) && i.is_available(0, now);
-        !i.terminating && !stays && (i.revision != goal.hash || (i.restart_epoch < epoch && !failed))
-    };
-    let recreate = |i: &Instance| i.sandbox_hash != goal.sandbox_hash;
-    let can_be_had = v.classes.get(&goal.class).is_some_and(|class| class.available);
-    let available = d.instances.iter().filter(|i| i.is_available(min_ready, now)).count() as u64;
+    let shunned = release::shunned_revision(&d.state).map(str::to_owned);
+    // What gets no requests is no loss.
+    let serves = |i: &Instance| i.is_available(min_ready, now) && shunned.as_ref() != Some(&i.revision);
+    let available = d.instances.iter().filter(|i| serves(i)).count() as u64;
     // With surge, the extra instances carry the update: available ones above `n - max_unavailable` may go.
     let floor = n.saturating_sub(max_unavailable);
     let mut spare = available.saturating_sub(floor);
-    let mut order: Vec<usize> = (0..d.instances.len()).filter(|i| differs(&d.instances[*i])).collect();
-    order.sort_by_key(|i| (d.instances[*i].is_available(min_ready, now), d.instances[*i].name.clone()));
-    for at in order {
+    let mut surplus = match &shunned {
+        Some(_) => (d.instances.iter().filter(|i| !i.terminating).count() as u64).saturating_sub(n),
+        None => 0,
+    };
+    for (at, goal) in moves(v, d, &aim) {
         let i = &mut d.instances[at];
-        let costs = i.is_available(min_ready, now);
+        let recreate = i.sandbox_hash != goal.sandbox_hash;
+        let can_be_had = v.classes.get(&goal.class).is_some_and(|class| class.available);
+        let costs = serves(i);
         if costs && spare == 0 {
             continue;
         }
-        if recreate(i) {
+        if surplus > 0 && shunned.as_ref() == Some(&i.revision) {
+            // It was made beside the others for the release that is taken back.
+            surplus -= 1;
+            i.terminating = true;
+        } else if recreate {
             // What cannot be replaced is kept.
             if !can_be_had {
                 continue;
@@ -263,6 +222,9 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
             // Its old container may serve on; it counts again once the new one is ready.
             i.phase = Phase::Updating;
             i.ready_since = None;
+            if i.revision != goal.hash {
+                i.revision_restarts = 0;
+            }
             i.revision.clone_from(&goal.hash);
             i.restart_epoch = epoch;
             i.permanent = false;
@@ -277,18 +239,21 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
 
 /// Adds and removes instances until there are as many as wanted.
 fn scale(v: &View<'_>, d: &mut Decision) {
-    let Some(goal) = goal(&d.state).and_then(|g| v.revisions.get(g)).cloned() else { return };
-    let n = v.spec.replicas.max(0) as usize;
+    let Some(aim) = release::aim(v, &d.state, &on(&d.instances)) else { return };
+    let n = v.spec.replicas.max(0) as usize + release::additional(v, d) as usize;
     let (_, surge) = v.spec.budget();
-    let epoch = d.state.restart_epoch;
-    let outdated =
-        d.instances.iter().filter(|i| i.revision != goal.hash || i.restart_epoch < epoch || i.terminating).count();
+    let terminating = d.instances.iter().filter(|i| i.terminating).count();
+    let outdated = outdated(v, d, &aim) + terminating;
     let active = d.state.release.as_ref().is_some_and(Release::is_active);
     let extra = if active { outdated.min(surge as usize) } else { 0 };
-    let alive = d.instances.iter().filter(|i| !i.terminating).count();
+    let alive = d.instances.len() - terminating;
     // Without surge an old instance has to be gone before its successor is made.
     let room = (n + extra).saturating_sub(d.instances.len()).min((n + extra).saturating_sub(alive));
+    let mut on_target = on(&d.instances)(&aim.target.hash);
     for _ in 0..room {
+        // What is missing of the released revision is made as such; the rest is stable.
+        let goal = if on_target < aim.wanted { aim.target } else { aim.rest };
+        on_target += u64::from(goal.hash == aim.target.hash);
         d.state.made += 1;
         let name = format!("{}-{}-{}", v.name, &v.uid[..v.uid.len().min(4)], d.state.made);
         let resources = &v.spec.resources;
@@ -318,6 +283,7 @@ fn scale(v: &View<'_>, d: &mut Decision) {
             retry_at: 0,
             failures: 0,
             restarts: 0,
+            revision_restarts: 0,
             terminating: false,
             permanent: false,
             reason: String::new(),
@@ -327,14 +293,44 @@ fn scale(v: &View<'_>, d: &mut Decision) {
     }
     let surplus = alive.saturating_sub(n + extra);
     if surplus > 0 {
-        let mut order: Vec<usize> = (0..d.instances.len()).filter(|i| !d.instances[*i].terminating).collect();
-        order.sort_by_key(|i| {
-            let i = &d.instances[*i];
-            (i.is_available(0, v.now), i.revision == goal.hash, Reverse(i.created_at), Reverse(i.name.clone()))
-        });
-        for at in order.into_iter().take(surplus) {
-            d.instances[at].terminating = true;
-        }
+        remove(v, d, &aim, surplus);
+    }
+}
+
+/// Instances that still have to leave where they are, for which surge may stand in. None once those of the step are
+/// ready: what is then too much is removed.
+fn outdated(v: &View<'_>, d: &Decision, aim: &Aim<'_>) -> usize {
+    let alive = d.instances.iter().filter(|i| !i.terminating);
+    let (on, off): (Vec<&Instance>, Vec<&Instance>) = alive.partition(|i| i.revision == aim.target.hash);
+    let moves = moves(v, d, aim).len();
+    if moves == 0 && on.iter().all(|i| i.is_available(0, v.now)) {
+        return 0;
+    }
+    let stay = (v.spec.replicas.max(0) as u64).saturating_sub(aim.wanted);
+    off.len().saturating_sub(stay as usize).max(moves)
+}
+
+/// Takes instances away: those first that serve nobody, then those that are not where they should be, then the newest.
+fn remove(v: &View<'_>, d: &mut Decision, aim: &Aim<'_>, surplus: usize) {
+    let shunned = release::shunned_revision(&d.state).map(str::to_owned);
+    let mut over = on(&d.instances)(&aim.target.hash).saturating_sub(aim.wanted);
+    for _ in 0..surplus {
+        let key = |i: &Instance| {
+            let on_target = i.revision == aim.target.hash;
+            // Of a step's number only what is too much.
+            let misplaced = if over > 0 { on_target } else { !on_target };
+            (
+                shunned.as_ref() != Some(&i.revision),
+                aim.switched && !misplaced,
+                i.is_available(0, v.now),
+                !misplaced,
+                Reverse(i.created_at),
+                Reverse(i.name.clone()),
+            )
+        };
+        let Some(victim) = d.instances.iter_mut().filter(|i| !i.terminating).min_by_key(|i| key(i)) else { return };
+        over = over.saturating_sub(u64::from(victim.revision == aim.target.hash));
+        victim.terminating = true;
     }
 }
 
@@ -395,108 +391,6 @@ fn steps(v: &View<'_>, d: &mut Decision) {
     d.instances = rows;
 }
 
-/// Ends, moves on or fails the release.
-fn judge(v: &View<'_>, d: &mut Decision) {
-    let Some(mut r) = d.state.release.clone() else { return };
-    if !r.is_active() {
-        return;
-    }
-    let goal = goal(&d.state).map(str::to_owned);
-    let min_ready = min_ready_ms(v);
-    let n = v.spec.replicas.max(0) as u64;
-    let on_goal = |i: &&Instance| {
-        goal.as_deref() == Some(i.revision.as_str()) && i.restart_epoch == d.state.restart_epoch && !i.terminating
-    };
-    let updated = d.instances.iter().filter(on_goal).count() as u64;
-    let ready = d.instances.iter().filter(on_goal).filter(|i| i.is_available(min_ready, v.now)).count() as u64;
-    let failing: Vec<String> = d
-        .instances
-        .iter()
-        .filter(|i| !i.reason.is_empty())
-        .take(3)
-        .map(|i| format!("{}: {}: {}", i.name, i.reason, i.message))
-        .collect();
-    if ready > r.progress {
-        r.progress = ready;
-        r.deadline = deadline(v);
-    }
-    let resolved = !r.to.is_empty() || r.phase == ReleasePhase::RollingBack;
-    let all = resolved && ready == n && d.instances.len() as u64 == n;
-    let permanent = match v.wanted {
-        Err(e) if r.to.is_empty() && e.permanent => Some((e.reason.clone(), e.message.clone())),
-        _ => d
-            .instances
-            .iter()
-            .filter(on_goal)
-            .find(|i| i.permanent)
-            .map(|i| (i.reason.clone(), format!("{}: {}", i.name, i.message))),
-    };
-    let late = v.now >= r.deadline;
-    let blocked = blocked(v, &d.state);
-    let why = || {
-        let cause = failing.first().cloned();
-        let cause = cause.or_else(|| blocked.as_ref().or(v.wanted.err()).map(ToString::to_string));
-        let waited = v.spec.update_strategy.progress_deadline_seconds;
-        match cause {
-            Some(c) => format!("no progress for {waited} s; {c}"),
-            None => format!("no progress for {waited} s; {ready} of {n} instances are ready"),
-        }
-    };
-    let mut end: Option<(OperationPhase, String, String)> = None;
-    match r.phase {
-        ReleasePhase::Updating if all => {
-            r.phase = ReleasePhase::Succeeded;
-            d.state.current = Some(r.to.clone());
-            d.state.observed_generation = r.generation;
-            end = Some((OperationPhase::Succeeded, String::new(), String::new()));
-        }
-        ReleasePhase::RollingBack if all => {
-            r.phase = ReleasePhase::RolledBack;
-            end = Some((OperationPhase::RolledBack, r.reason.clone(), r.message.clone()));
-        }
-        _ if permanent.is_some() || late => {
-            let (reason, message) = permanent.unwrap_or_else(|| ("ProgressDeadlineExceeded".into(), why()));
-            let roll_back = r.phase == ReleasePhase::Updating
-                && v.spec.rollout.on_failure == OnFailure::Rollback
-                && r.from.as_ref().is_some_and(|f| *f != r.to);
-            if roll_back {
-                r.phase = ReleasePhase::RollingBack;
-                r.deadline = deadline(v);
-                r.progress = 0;
-                r.reason.clone_from(&reason);
-                r.message = format!("{message}; rolled back to revision {}", r.from.as_deref().unwrap_or(""));
-                d.events.push(("Warning", reason, r.message.clone()));
-                wake(d, v.now);
-            } else {
-                let reason = if r.phase == ReleasePhase::RollingBack { "RollbackFailed".into() } else { reason };
-                r.phase = ReleasePhase::Failed;
-                end = Some((OperationPhase::Failed, reason, message));
-                // Failed instances go back at once.
-                wake(d, v.now);
-            }
-        }
-        _ => wake(d, r.deadline),
-    }
-    let progress = Progress { total: n, updated, ready, failing };
-    let (phase, reason, message) = match end {
-        Some((phase, reason, message)) => {
-            r.reason.clone_from(&reason);
-            r.message.clone_from(&message);
-            let event = if phase == OperationPhase::Succeeded { "Normal" } else { "Warning" };
-            let title = if reason.is_empty() { "ReleaseSucceeded".to_owned() } else { reason.clone() };
-            let text = if message.is_empty() { format!("revision {} is ready", r.to) } else { message.clone() };
-            d.events.push((event, title, text));
-            (phase, reason, message)
-        }
-        None => {
-            let waiting = v.wanted.err().map(|e| (e.reason.clone(), e.message.clone())).unwrap_or_default();
-            (OperationPhase::Running, waiting.0, waiting.1)
-        }
-    };
-    d.operations.push(OperationUpdate { id: r.operation.clone(), phase, reason, message, progress });
-    d.state.release = Some(r);
-}
-
 fn status(v: &View<'_>, d: &Decision) -> Status {
     let release = d.state.release.as_ref();
     let active = release.is_some_and(Release::is_active);
@@ -504,10 +398,13 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
     let ready = d.instances.iter().filter(|i| i.is_available(0, v.now)).count() as u64;
     let update = release.map(|r| r.to.clone()).filter(|t| !t.is_empty());
     let first_bad = d.instances.iter().find(|i| !i.reason.is_empty());
-    let failed = release.is_some_and(|r| matches!(r.phase, ReleasePhase::Failed | ReleasePhase::RolledBack));
+    let failed = release
+        .is_some_and(|r| matches!(r.phase, ReleasePhase::Failed | ReleasePhase::RolledBack | ReleasePhase::Aborted));
+    let paused = release.filter(|r| r.is_active()).and_then(|r| r.paused.as_ref());
     let blocked = blocked(v, &d.state);
     let (reason, message) = match (first_bad, v.wanted, release) {
         _ if let Some(e) = &blocked => (e.reason.clone(), e.message.clone()),
+        _ if let Some(p) = paused => (p.reason.word().to_owned(), p.message.clone()),
         (_, _, Some(r)) if failed => (r.reason.clone(), r.message.clone()),
         (Some(i), _, _) => (i.reason.clone(), format!("{}: {}", i.name, i.message)),
         (None, Err(e), _) => (e.reason.clone(), e.message.clone()),
@@ -517,6 +414,8 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         "Deleting"
     } else if blocked.is_some() {
         "Pending"
+    } else if paused.is_some() {
+        "Paused"
     } else if failed || (!active && ready < n) {
         "Degraded"
     } else if active {

@@ -64,7 +64,7 @@ pub fn forget(store: &Store, now: i64) -> Result<usize, StoreError> {
 
 /// Revisions that may go: neither among the newest nor named by the state or an instance.
 fn surplus<'a>(revisions: &'a [Revision], state: &State, instances: &[Instance]) -> Vec<&'a str> {
-    let release = state.release.iter().flat_map(|r| r.from.iter().chain([&r.to]));
+    let release = state.release.iter().flat_map(|r| r.from.iter().chain([&r.to]).chain(&r.clearing));
     let named: BTreeSet<&str> =
         release.chain(&state.current).chain(instances.iter().map(|i| &i.revision)).map(String::as_str).collect();
     let mut newest: Vec<&Revision> = revisions.iter().collect();
@@ -75,7 +75,7 @@ fn surplus<'a>(revisions: &'a [Revision], state: &State, instances: &[Instance])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sampan_engine::application::{Cause, Release, ReleasePhase};
+    use sampan_engine::application::Release;
 
     fn revision(number: u64) -> Revision {
         Revision {
@@ -110,18 +110,7 @@ mod tests {
         assert_eq!(surplus(&all[..10], &State::default(), &[]), Vec::<&str>::new());
         let mut state = State { current: Some("r2".into()), ..State::default() };
         assert_eq!(surplus(&all, &state, &[]), ["r5", "r4", "r3", "r1"]);
-        state.release = Some(Release {
-            operation: String::new(),
-            generation: 1,
-            from: Some("r2".into()),
-            to: "r4".into(),
-            phase: ReleasePhase::Updating,
-            deadline: 0,
-            progress: 0,
-            reason: String::new(),
-            message: String::new(),
-            cause: Cause::Deploy,
-        });
+        state.release = Some(Release { generation: 1, from: Some("r2".into()), to: "r4".into(), ..Release::default() });
         assert_eq!(surplus(&all, &state, &[]), ["r5", "r3", "r1"]);
     }
 

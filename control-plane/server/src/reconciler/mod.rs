@@ -366,6 +366,10 @@ impl Reconciler {
             seen: &seen,
             images: &self.images,
             classes: &self.classes,
+            policy: None,
+            traffic: &BTreeMap::new(),
+            // The gateway runs in this process and has the table of the last commit.
+            acked: true,
             now,
         });
         for s in seen.values_mut() {
