@@ -266,8 +266,9 @@ pub(crate) fn additional(v: &View<'_>, d: &Decision) -> u64 {
             let delay = gray.policy.as_ref().map_or(0, |p| p.scale_down_delay_seconds) * 1000;
             gray.switched_at.is_some_and(|at| v.now >= at + delay)
         } else {
-            let mut alive = d.instances.iter().filter(|i| !i.terminating);
-            alive.all(|i| i.revision == r.to && i.is_available(min_ready_ms(v), v.now))
+            // Enough without them.
+            let on = d.instances.iter().filter(|i| !i.terminating && i.revision == r.to);
+            on.filter(|i| i.is_available(min_ready_ms(v), v.now)).count() as u64 >= n
         };
         return if over { 0 } else { gray.additional(n) };
     }

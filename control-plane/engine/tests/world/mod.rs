@@ -525,10 +525,12 @@ impl World {
 
     /// Without faults from here on: everything ends as it should, and then nothing happens.
     pub fn settle(&mut self) {
-        let mut quiet = 0;
+        let (mut quiet, mut stood) = (0, 0);
         for _ in 0..6000 {
             let paused = self.state.release.as_ref().filter(|r| r.is_active()).is_some_and(|r| r.paused.is_some());
-            if paused && quiet > 20 {
+            stood = if paused { stood + 1 } else { 0 };
+            if stood > 40 {
+                stood = 0;
                 let verb = if self.pick(2) == 0 { Verb::Promote { full: true } } else { Verb::Abort };
                 self.disturb(&Event::Verb(verb));
             }
