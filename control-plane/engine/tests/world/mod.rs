@@ -195,11 +195,7 @@ impl World {
 
     fn disturb(&mut self, e: &Event) {
         match e {
-            Event::Verb(verb) => {
-                if self.state.refuse(*verb).is_none() {
-                    self.state.verb = Some(*verb);
-                }
-            }
+            Event::Verb(verb) if self.state.refuse(*verb).is_none() => self.state.verb = Some(*verb),
             Event::Policy(policy) => self.policy = Some(policy.clone()),
             Event::Crash(n) => {
                 let all: Vec<&mut ObservedContainer> = self
