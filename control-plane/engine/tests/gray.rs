@@ -5,9 +5,11 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sampan_engine::application::{PauseReason, ReleasePhase, Verb};
+use sampan_engine::release;
 use sampan_schema::operation::Phase;
 use serde_json::{Value, json};
 use world::{Event, World};
@@ -90,7 +92,7 @@ fn strategy(w: &mut World) -> Value {
     .clone()
 }
 
-fn run(seed: u64) {
+fn run(seed: u64) -> BTreeSet<(String, String)> {
     let mut w = World::new(json!({}), seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
     w.spec["update_strategy"] = strategy(&mut w);
     w.spec["replicas"] = (w.pick(6) + 1).into();
@@ -108,19 +110,53 @@ fn run(seed: u64) {
         w.step(300);
     }
     w.settle();
+    w.transitions
 }
 
-/// Runs seeds and names those that fail.
-fn seeds(count: u64) {
+/// Runs seeds and names those that fail. Returns what followed what.
+fn seeds(count: u64) -> BTreeSet<(String, String)> {
     let all: Vec<u64> = number("SAMPAN_SEED").map_or_else(|| (0..count).collect(), |seed| vec![seed]);
-    let failed: Vec<u64> =
-        all.into_iter().filter(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err()).collect();
+    let (mut failed, mut transitions) = (Vec::new(), BTreeSet::new());
+    for seed in all {
+        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            Ok(seen) => transitions.extend(seen),
+            Err(_) => failed.push(seed),
+        }
+    }
     assert!(failed.is_empty(), "{} seeds fail, the first with SAMPAN_SEED={}: {failed:?}", failed.len(), failed[0]);
+    transitions
 }
 
 #[test]
 fn whatever_happens_every_release_ends_and_nothing_is_left_over() {
-    seeds(number("SAMPAN_SEEDS").unwrap_or(SEEDS));
+    let mut seen = seeds(number("SAMPAN_SEEDS").unwrap_or(SEEDS).max(SEEDS));
+    seen.extend(failures());
+    let documented: BTreeSet<_> =
+        release::TRANSITIONS.iter().map(|(from, to, _)| ((*from).to_owned(), (*to).to_owned())).collect();
+    if number("SAMPAN_SEED").is_none() {
+        assert_eq!(seen, documented, "phases follow each other as release::TRANSITIONS says");
+    }
+}
+
+/// Releases without a policy that fail, and one whose way back fails too.
+fn failures() -> BTreeSet<(String, String)> {
+    let mut seen = BTreeSet::new();
+    for on_failure in ["fail", "rollback"] {
+        let mut w = World::new(json!({ "progress_deadline_seconds": 20 }), 3);
+        w.settle();
+        w.spec["rollout"] = json!({ "on_failure": on_failure });
+        w.outside(&Event::Image(7));
+        until(&mut w, "the end", |w| {
+            // On the way back the old revision is as bad.
+            w.crash_new();
+            w.crash_all_while_going_back();
+            phase(w) == ReleasePhase::Failed
+        });
+        w.outside(&Event::Image(8));
+        w.settle();
+        seen.extend(w.transitions);
+    }
+    seen
 }
 
 /// A world that has come to rest under a policy, with four instances.
@@ -139,7 +175,7 @@ fn at_rest(policy: Value) -> World {
     w
 }
 
-fn until(w: &mut World, what: &str, mut holds: impl FnMut(&World) -> bool) {
+fn until(w: &mut World, what: &str, mut holds: impl FnMut(&mut World) -> bool) {
     for _ in 0..2000 {
         if holds(w) {
             return;
@@ -299,17 +335,43 @@ fn a_crash_loop_in_a_step_follows_the_policy_and_the_deadline() {
         w.outside(&Event::Image(7));
         until(&mut w, "the release", |w| updated(w) == 1);
         for _ in 0..400 {
-            // Whatever runs of the new revision ends at once.
-            let to = w.state.release.as_ref().unwrap().to.clone();
-            let bad = w.sandboxes.iter_mut().flat_map(|s| &mut s.containers).filter(|c| c.revision == to);
-            for c in bad.filter(|c| c.state == sampan_engine::runtime::ContainerState::Running) {
-                c.state = sampan_engine::runtime::ContainerState::Exited;
-                c.exit_code = Some(1);
-            }
+            w.crash_new();
             w.step(300);
         }
         assert_eq!(phase(&w), ends, "{:#?}", w.state.release);
         assert_eq!(pause(&w), (on_failure == "pause").then_some(PauseReason::DeadlineExceeded));
         assert!(w.serving() >= 3);
+    }
+}
+
+#[test]
+fn no_release_takes_more_capacity_than_allowed() {
+    for seed in 0..60 {
+        let mut w = World::new(json!({}), seed * 77 + 1);
+        w.spec["update_strategy"] = strategy(&mut w);
+        w.spec["replicas"] = (w.pick(6) + 2).into();
+        w.outside(&Event::Replicas(w.spec["replicas"].as_u64().unwrap() as u8));
+        w.settle();
+        w.lost.clear();
+        w.load = 4;
+        w.policy = Some(policy(&mut w));
+        let (spec, _) = w.wanted();
+        let floor = spec.replicas as usize - spec.budget().0 as usize;
+        w.outside(&Event::Image(5 + (seed % 4) as u8));
+        for step in 0..600 {
+            if step % 97 == 96 {
+                w.outside(&Event::Verb(Verb::Promote { full: step > 300 }));
+            }
+            w.step(300);
+            // `carrying` is what the newest table has; every request found somebody.
+            assert!(
+                w.carrying() >= floor,
+                "seed {seed}: {} of {} carry, {floor} is the least",
+                w.carrying(),
+                spec.replicas
+            );
+        }
+        assert!(w.lost.is_empty(), "seed {seed}: {:?}", w.lost);
+        w.settle();
     }
 }
