@@ -9,3 +9,4 @@ pub mod reconcile;
 pub mod revision;
 pub mod route;
 pub mod runtime;
+pub mod traffic;

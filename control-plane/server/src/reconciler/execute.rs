@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sampan_engine::instance::{Action, Instance, Traffic};
 use sampan_engine::reconcile::Decision;
 use sampan_engine::revision::Revision;
-use sampan_engine::route::Serving;
+use sampan_engine::route::{Served, Serving};
 use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, RuntimeError};
 use sampan_schema::application::Spec;
 use sampan_store::StoreError;
@@ -23,7 +23,8 @@ impl Reconciler {
             specs.entry(hash).or_insert_with(|| serde_json::from_value(revision.template.clone()).ok()).clone()
         };
         self.watch_probes(app, &mut spec, d);
-        let serving: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
+        let instances: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
+        let serving = Served { instances, split: None };
         if self.serving.get(app) != Some(&serving) {
             self.serving.insert(app.to_owned(), serving);
             self.routes_dirty = true;

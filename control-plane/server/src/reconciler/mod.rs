@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use sampan_engine::reconcile::{self, View};
 use sampan_engine::revision::Revision;
-use sampan_engine::route::{self, Serving};
+use sampan_engine::route::{self, Served};
 use sampan_engine::runtime::{
     ClassStatus, ImageState, Isolation, ObservedSandbox, ProbeReport, Probes, Runtime, RuntimeError,
 };
@@ -134,7 +134,7 @@ struct Reconciler {
     dirty: BTreeSet<String>,
     routes_dirty: bool,
     /// What serves, by app; the route table is made from it.
-    serving: BTreeMap<String, Vec<Serving>>,
+    serving: BTreeMap<String, Served>,
     generation: u64,
 }
 
@@ -291,10 +291,10 @@ impl Reconciler {
             .filter_map(|o: Object| sampan_schema::read(&o.spec).ok())
             .collect();
         self.generation += 1;
-        let serving = &self.serving;
-        let table = route::table(self.generation, &routes, &|ns, name| {
-            serving.get(&objects::key(ns, name)).map(Vec::as_slice).unwrap_or_default()
-        });
+        // Also those that drain: what they still answer may call others.
+        let sandboxes = self.sandboxes.values().flatten().filter(|s| s.ready);
+        let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.clone()))).collect();
+        let table = route::table(self.generation, &routes, &self.serving, sources);
         if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
             tracing::error!(error = %e, "the gateway refuses the route table");
         }
