@@ -173,7 +173,7 @@ fn errors(analysis: &Analysis, gray: &Counters, stable: &Counters, compared: boo
 }
 
 fn latency(analysis: &Analysis, gray: &Counters, stable: &Counters, compared: bool) -> Window {
-    let p95 = |c: &Counters| c.latency.quantile_ms(0.95).unwrap_or_default();
+    let p95 = |c: &Counters| c.latency.quantile(0.95).unwrap_or_default().as_secs_f64() * 1000.0;
     let (ours, theirs) = (p95(gray), p95(stable));
     let numbers = format!("95 % of gray's answers came within {ours:.0} ms, of stable's within {theirs:.0} ms");
     let floor = analysis.max_p95_ms.unwrap_or(0) as f64;
