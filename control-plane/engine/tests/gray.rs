@@ -375,3 +375,215 @@ fn no_release_takes_more_capacity_than_allowed() {
         w.settle();
     }
 }
+
+/// A canary of 25 %, then 50 %, each with a pause.
+fn careful(on_failure: &str) -> Value {
+    json!({
+        "on_failure": on_failure,
+        "steps": [
+            { "weight_percent": 25, "pause": { "duration_seconds": 5 } },
+            { "weight_percent": 50, "pause": { "manual": true } },
+        ],
+        "analysis": {
+            "errors": { "type": "error_rate", "interval_seconds": 2, "min_samples": 5, "failure_limit": 1 },
+            "restarts": { "type": "restart_count" },
+        },
+    })
+}
+
+/// Everything is as before the release, which ended in this phase.
+fn assert_back(w: &mut World, stable: &str, ended: ReleasePhase) {
+    until(w, "the end", |w| phase(w) == ended);
+    w.settle();
+    assert!(w.rows.iter().all(|r| r.revision == stable));
+    assert!(w.lost.is_empty(), "{:?}", w.lost);
+}
+
+#[test]
+fn an_abort_ends_at_stable_from_every_phase() {
+    type At = fn(&mut World) -> bool;
+    let phases: [(&str, At); 6] = [
+        ("pulling", |w| updated(w) == 1),
+        ("draining", |w| w.rows.iter().any(|r| r.traffic == sampan_engine::instance::Traffic::Draining)),
+        ("verifying", |w| w.state.rollout.phase == "Verifying"),
+        ("paused", |w| w.state.rollout.phase == "Paused"),
+        ("promoting", |w| w.state.rollout.phase == "Promoting"),
+        ("rolling back", |w| w.state.rollout.phase == "RollingBack"),
+    ];
+    for (name, at) in phases {
+        let mut w = at_rest(careful("pause"));
+        let stable = w.state.current.clone().unwrap();
+        if name == "pulling" {
+            w.pulls.insert("sha256:r.example.com/a:7".into(), sampan_engine::runtime::ImageState::Pulling);
+        }
+        w.outside(&Event::Image(7));
+        if name == "promoting" {
+            until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+            w.outside(&Event::Verb(Verb::Promote { full: true }));
+        } else if name == "rolling back" {
+            until(&mut w, "a step", |w| w.state.rollout.phase == "Verifying");
+            w.outside(&Event::Verb(Verb::Abort));
+        }
+        until(&mut w, name, at);
+        w.outside(&Event::Verb(Verb::Abort));
+        assert_back(&mut w, &stable, ReleasePhase::Aborted);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_had_follows_the_policy_at_once_and_touches_nothing() {
+    for (on_failure, ended) in [("rollback", "RolledBack"), ("abort", "Paused"), ("pause", "Paused")] {
+        let mut w = at_rest(careful(on_failure));
+        let before = w.rows.clone();
+        let error = sampan_engine::runtime::RuntimeError::permanent("ImageNotFound", "manifest unknown");
+        w.pulls.insert("sha256:r.example.com/a:7".into(), sampan_engine::runtime::ImageState::Failed(error));
+        w.outside(&Event::Image(7));
+        let began = w.now;
+        until(&mut w, ended, |w| w.state.rollout.phase == ended);
+        assert!(w.now < began + 60_000, "without waiting for a deadline");
+        assert!(w.state.rollout.message.contains("manifest unknown"), "{:?}", w.state.rollout);
+        w.outside(&Event::Verb(Verb::Abort));
+        w.settle();
+        let places = |rows: &[sampan_engine::instance::Instance]| {
+            rows.iter().map(|r| (r.name.clone(), r.attempt, r.revision.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&w.rows), places(&before), "{on_failure}: the old containers were never stopped");
+        assert!(w.lost.is_empty(), "{:?}", w.lost);
+    }
+}
+
+#[test]
+fn the_same_content_again_is_done_at_once() {
+    let mut w = at_rest(careful("pause"));
+    let before: Vec<u32> = w.rows.iter().map(|r| r.attempt).collect();
+    w.outside(&Event::Image(1));
+    until(&mut w, "the end", |w| w.operations.get(&format!("op{}", w.generation)) == Some(&Phase::Succeeded));
+    assert_eq!(w.rows.iter().map(|r| r.attempt).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn gray_instances_that_crash_only_under_requests_are_taken_back() {
+    let mut w = at_rest(careful("rollback"));
+    let stable = w.state.current.clone().unwrap();
+    w.outside(&Event::Image(7));
+    until(&mut w, "requests to gray", |w| w.state.rollout.phase == "Verifying" && w.state.rollout.weight_percent > 0.0);
+    for _ in 0..3 {
+        w.step(300);
+    }
+    w.crash_new();
+    until(&mut w, "the way back", |w| phase(w) == ReleasePhase::RollingBack);
+    assert!(w.state.rollout.message.contains("restarts of gray instances"), "{:?}", w.state.rollout);
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::RolledBack);
+    assert!(w.rows.iter().all(|r| r.revision == stable));
+}
+
+#[test]
+fn a_bad_stable_does_not_block_its_cure() {
+    let mut w = at_rest(careful("rollback"));
+    w.bad = [("r.example.com/a:1".to_owned(), 60)].into();
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    w.outside(&Event::Verb(Verb::Promote { full: true }));
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+}
+
+#[test]
+fn another_number_in_the_same_change_is_reached_with_the_release() {
+    for n in [2_u8, 8] {
+        let mut w = at_rest(careful("rollback"));
+        w.spec["replicas"] = n.into();
+        w.outside(&Event::Image(7));
+        until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+        w.outside(&Event::Verb(Verb::Promote { full: true }));
+        until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+        assert_eq!((w.rows.len(), updated(&w)), (usize::from(n), usize::from(n)));
+    }
+}
+
+#[test]
+fn a_lost_gray_instance_is_replaced_as_gray() {
+    let mut w = at_rest(careful("pause"));
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    let to = w.state.release.as_ref().unwrap().to.clone();
+    let gray = w.rows.iter().find(|r| r.revision == to).unwrap().name.clone();
+    let at = w.sandboxes.iter().position(|s| s.instance == gray).unwrap();
+    w.outside(&Event::Lose(at as u8));
+    until(&mut w, "the loss", |w| w.serving() < 4);
+    until(&mut w, "its successor", |w| w.serving() == 4);
+    assert_eq!((updated(&w), pause(&w)), (2, Some(PauseReason::ManualStep)));
+}
+
+#[test]
+fn a_policy_that_changes_counts_from_the_next_step() {
+    let mut w = at_rest(json!({ "steps": [
+        { "weight_percent": 25, "pause": { "manual": true } },
+        { "weight_percent": 50, "pause": { "manual": true } },
+    ]}));
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    let mut policy = w.policy.clone().unwrap();
+    policy["steps"] = json!([{ "weight_percent": 50, "pause": { "manual": true } }, { "weight_percent": 75 }]);
+    w.outside(&Event::Policy(policy));
+    for _ in 0..20 {
+        w.step(300);
+    }
+    assert_eq!((updated(&w), w.state.rollout.step), (1, 1), "the present step stays as it began");
+    w.outside(&Event::Verb(Verb::Promote { full: false }));
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+    assert!(w.lost.is_empty(), "{:?}", w.lost);
+}
+
+#[test]
+fn one_two_and_three_instances_and_more_steps_than_instances() {
+    for n in 1..=3_u8 {
+        for capacity in ["shared", "extra"] {
+            if n == 1 && capacity == "shared" {
+                // Refused at plan: one instance cannot be divided.
+                continue;
+            }
+            let steps: Vec<Value> = (1..8).map(|i| json!({ "weight_percent": i * 12 })).collect();
+            let mut w = at_rest(json!({ "capacity": capacity, "steps": steps }));
+            w.outside(&Event::Replicas(n));
+            w.settle();
+            w.lost.clear();
+            w.outside(&Event::Image(7));
+            until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+            w.settle();
+            assert_eq!(updated(&w), usize::from(n));
+            assert!(w.lost.is_empty(), "{n} {capacity}: {:?}", w.lost);
+        }
+    }
+}
+
+#[test]
+fn a_release_that_nobody_promotes_follows_the_policy_in_the_end() {
+    for (on_failure, ends) in [("rollback", "RolledBack"), ("abort", "RolledBack"), ("pause", "Paused")] {
+        let mut policy = careful(on_failure);
+        policy["promotion_timeout_seconds"] = 30.into();
+        let mut w = at_rest(policy);
+        w.outside(&Event::Image(7));
+        until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+        if ends == "Paused" {
+            for _ in 0..400 {
+                w.step(300);
+            }
+        }
+        until(&mut w, ends, |w| w.state.rollout.phase == ends);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_fires_no_deadline_that_is_not_due() {
+    // Deadlines are wall times; back by an hour nothing is due, and forth by an hour a release that is ready goes on.
+    for jump in [-3_600_000, 3_600_000] {
+        let mut w = at_rest(careful("rollback"));
+        w.outside(&Event::Image(7));
+        until(&mut w, "a step", |w| w.state.rollout.phase == "Verifying");
+        w.now += jump;
+        for _ in 0..20 {
+            w.step(300);
+        }
+        assert_ne!(phase(&w), ReleasePhase::RollingBack, "{:?}", w.state.rollout);
+    }
+}

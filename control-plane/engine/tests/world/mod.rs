@@ -100,6 +100,8 @@ pub struct World {
     /// Requests that failed for want of an endpoint that runs, and why.
     pub lost: Vec<String>,
     pub now: i64,
+    /// How a pull ends, unless at once and well.
+    pub pulls: BTreeMap<String, ImageState>,
     /// Phases of the rollout that followed each other: `(from, to)`.
     pub transitions: BTreeSet<(String, String)>,
     failed: BTreeMap<String, RuntimeError>,
@@ -141,6 +143,7 @@ impl World {
             load: 0,
             lost: vec![],
             now: 1_000_000,
+            pulls: BTreeMap::new(),
             transitions: BTreeSet::new(),
             failed: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -343,7 +346,8 @@ impl World {
         for a in d.actions {
             match &a {
                 Action::Pull { reference } => {
-                    self.images.insert(reference.clone(), ImageState::Present);
+                    let state = self.pulls.get(reference).cloned().unwrap_or(ImageState::Present);
+                    self.images.insert(reference.clone(), state);
                 }
                 Action::Stop { container_id, .. } => {
                     self.check_stop(container_id);
