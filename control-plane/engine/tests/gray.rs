@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use world::{Event, World};
 
 const SEEDS: u64 = 500;
+/// `make test-long` runs so many.
+const LONG: u64 = 10_000;
 const STEPS: usize = 200;
 
 fn number(name: &str) -> Option<u64> {
@@ -129,13 +131,16 @@ fn seeds(count: u64) -> BTreeSet<(String, String)> {
 
 #[test]
 fn whatever_happens_every_release_ends_and_nothing_is_left_over() {
-    let mut seen = seeds(number("SAMPAN_SEEDS").unwrap_or(SEEDS).max(SEEDS));
+    let count = number("SAMPAN_SEEDS").unwrap_or(SEEDS);
+    let mut seen = seeds(count);
     seen.extend(failures());
     let documented: BTreeSet<_> =
         release::TRANSITIONS.iter().map(|(from, to, _)| ((*from).to_owned(), (*to).to_owned())).collect();
-    if number("SAMPAN_SEED").is_none() {
-        assert_eq!(seen, documented, "phases follow each other as release::TRANSITIONS says");
-    }
+    let new: Vec<_> = seen.difference(&documented).collect();
+    assert!(new.is_empty(), "release::TRANSITIONS lacks {new:?}");
+    // Some are rare.
+    let never: Vec<_> = documented.difference(&seen).collect();
+    assert!(count < LONG || never.is_empty(), "release::TRANSITIONS has {never:?} for nothing");
 }
 
 /// Releases without a policy that fail, and one whose way back fails too.
