@@ -592,3 +592,16 @@ fn a_clock_that_jumps_fires_no_deadline_that_is_not_due() {
         assert_ne!(phase(&w), ReleasePhase::RollingBack, "{:?}", w.state.rollout);
     }
 }
+
+#[test]
+fn a_ready_instance_takes_requests_after_its_registration_delay() {
+    let mut w = World::new(json!({}), 7);
+    w.spec["lifecycle_hooks"] = json!({ "online": { "registration_delay_seconds": 5 } });
+    w.outside(&Event::Replicas(1));
+    until(&mut w, "ready", |w| w.rows.iter().any(|r| r.ready_since.is_some()));
+    let ready = w.rows[0].ready_since.unwrap();
+    assert_eq!(w.serving(), 0);
+    until(&mut w, "service", |w| w.serving() == 1);
+    assert!(w.now >= ready + 5000, "{} {ready}", w.now);
+    w.settle();
+}
