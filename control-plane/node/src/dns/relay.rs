@@ -147,4 +147,16 @@ mod tests {
         let found: Vec<String> = name_servers(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["127.0.0.53", "192.0.2.1", "2001:db8::1"]);
     }
+
+    #[tokio::test]
+    async fn a_host_that_changes_its_network_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        let upstreams = Upstreams::File(path.clone());
+        assert!(upstreams.list().await.is_empty());
+        for server in ["192.0.2.1", "192.0.2.2"] {
+            std::fs::write(&path, format!("nameserver {server}\n")).unwrap();
+            assert_eq!(upstreams.list().await, [SocketAddr::new(server.parse().unwrap(), 53)]);
+        }
+    }
 }
