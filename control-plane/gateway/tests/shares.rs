@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sampan_engine::route::{Choice, Facts, Listener, RouteTable, Served, Serving, Side, Split, route, table};
-use sampan_schema::application::{Port, Protocol};
 
 /// The way of a release and back, in basis points.
 const WEIGHTS: [u32; 6] = [0, 100, 500, 5_000, 10_000, 0];
@@ -18,7 +17,7 @@ fn with(generation: u64, weight: u32, gray: u8, sticky: Option<&str>) -> RouteTa
         key: format!("{revision}-{n}"),
         ip: [10, 0, u8::from(revision == "new"), n].into(),
         revision: revision.into(),
-        ports: [("http".to_owned(), Port { container_port: 80, protocol: Protocol::HTTP })].into(),
+        ports: serde_json::from_str(r#"{ "http": { "container_port": 80, "protocol": "HTTP" } }"#).unwrap(),
     };
     let sticky = sticky.map(|s| serde_json::from_str(s).unwrap());
     let split = Split { gray: "new".into(), weight, sticky, tag: "gray".into(), salt: 0x5a17, ..Split::default() };

@@ -12,10 +12,6 @@ use common::*;
 use sampan_engine::route::Split;
 use sampan_gateway::{Gateway, Options, Source};
 
-fn sticky(json: serde_json::Value) -> Option<sampan_schema::gray_policy::Sticky> {
-    Some(serde_json::from_value(json).unwrap())
-}
-
 async fn with(options: Options) -> Gateway {
     Gateway::bind_with("127.0.0.1:0".parse().unwrap(), options).await.unwrap()
 }
@@ -56,7 +52,7 @@ async fn a_cookie_keeps_the_caller() {
     let gateway = with(Options { random, ..Options::default() }).await;
     let (old, new) = (Origin::start("old").await, Origin::start("new").await);
     let apply = |generation, weight| {
-        let split = Split { sticky: sticky(serde_json::json!({ "max_age_seconds": 60 })), ..split(weight) };
+        let split = Split { sticky: serde_json::from_str(r#"{ "max_age_seconds": 60 }"#).unwrap(), ..split(weight) };
         let app = served(&[(&old, "old"), (&new, "new")], Some(split));
         gateway.apply(table_from(generation, [("app", app)])).unwrap();
     };
@@ -92,7 +88,7 @@ async fn a_header_and_an_address_keep_the_caller() {
     let gateway = gateway().await;
     let (old, new) = (Origin::start("old").await, Origin::start("new").await);
     let apply = |generation, key| {
-        let split = Split { sticky: sticky(key), ..split(5_000) };
+        let split = Split { sticky: serde_json::from_value(key).unwrap(), ..split(5_000) };
         let app = served(&[(&old, "old"), (&new, "new")], Some(split));
         gateway.apply(table_from(generation, [("app", app)])).unwrap();
     };

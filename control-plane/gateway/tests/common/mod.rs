@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use sampan_engine::route::{Backend, Endpoint, Host, PathKind, RouteTable, Rule, Served, Serving, Split};
 use sampan_gateway::{Gateway, Options};
-use sampan_schema::application::{Port, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+/// Bytes of an answer that no buffer on the way holds.
+pub const LARGE: usize = 20_000_000;
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits for a condition, and fails when it does not come true.
@@ -175,6 +176,11 @@ impl Origin {
                 }
                 "error" => {
                     stream.write_all(b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap_or_default();
+                }
+                "large" => {
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.unwrap_or_default();
+                    stream.write_all(&vec![b'x'; LARGE]).await.unwrap_or_default();
                 }
                 "never" => {
                     let _ = stream.read_u8().await;
@@ -475,8 +481,11 @@ pub fn served(instances: &[(&Origin, &str)], split: Option<Split>) -> Served {
         key: origin.name.clone(),
         ip: origin.addr.ip(),
         revision: (*revision).to_owned(),
-        ports: [("http".to_owned(), Port { container_port: origin.addr.port().into(), protocol: Protocol::HTTP })]
-            .into(),
+        // The types are those of `schema`, which this crate does not see.
+        ports: serde_json::from_value(
+            serde_json::json!({ "http": { "container_port": origin.addr.port(), "protocol": "HTTP" } }),
+        )
+        .unwrap(),
     };
     Served { instances: instances.iter().map(serving).collect(), split }
 }
@@ -487,7 +496,7 @@ pub fn table_from<const N: usize>(generation: u64, apps: [(&str, Served); N]) ->
         "namespace": "shop", "name": "app", "visibility": "public", "hostnames": ["app.test"],
         "rules": [{ "name": "all", "backends": [{ "application": "app", "port": "http" }] }],
     });
-    let route: sampan_schema::route::Spec = serde_json::from_value(route).unwrap();
+    let route = serde_json::from_value(route).unwrap();
     let apps = apps.into_iter().map(|(name, served)| (format!("shop/{name}"), served)).collect();
     Arc::new(sampan_engine::route::table(generation, [&route], &apps, BTreeMap::new()))
 }
