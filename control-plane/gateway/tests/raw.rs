@@ -19,7 +19,7 @@ enum Want {
     One,
     /// One of these.
     Either,
-    /// Closed without a word: the client would not understand ours.
+    /// Closed without an answer of HTTP/1.1, which the client would not understand.
     Closed,
     /// The first request is served, the second one is refused, and what follows is not looked at.
     Stopped,
@@ -162,6 +162,8 @@ fn vectors() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("g6 crlf in target", line("GET /a%0d%0aX:%20y HTTP/1.1"), One),
         ("g6 no version", b"GET /\r\n\r\n".to_vec(), Refused),
         ("g6 http/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Closed),
+        ("g6 half a preface", b"PRI * HTTP/2.0\r\n\r\n".to_vec(), Closed),
+        ("g6 almost a preface", b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n".to_vec(), Refused),
         ("g6 http/1.2", line("GET / HTTP/1.2"), Refused),
         ("g6 lowercase version", line("GET / http/1.1"), Refused),
         // G7: lanes.
@@ -282,7 +284,7 @@ async fn run(name: &str, bytes: Vec<u8>, want: Want) -> Result<(), String> {
     let stopped = one && all.starts_with("HTTP/1.1 200") && all.matches("HTTP/1.1 ").count() == 2;
     match want {
         Stopped if !(stopped && all.contains("HTTP/1.1 400")) => problem("not stopped"),
-        Closed if !(all.is_empty() && seen.is_empty()) => problem("not closed"),
+        Closed if all.contains("HTTP/1") || !seen.is_empty() => problem("not closed"),
         Refused if !refused => problem("not refused"),
         One if !one => problem("not one request"),
         Either if !one && !refused => problem("neither refused nor one"),
