@@ -51,6 +51,40 @@ pub(crate) struct Upstream {
     since: Instant,
 }
 
+/// A request that waits for its answer. Dropped before that: the client has given up, and how long it waited counts
+/// as the latency, which would have been longer. Else an endpoint that hangs would look as if nobody asked it.
+pub(crate) struct Waiting<'a> {
+    state: &'a EndpointState,
+    since: Instant,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    pub(crate) fn answered(mut self, failed: bool) {
+        self.is_over = true;
+        self.state.answered(failed, self.since.elapsed());
+    }
+
+    pub(crate) fn unanswered(mut self) {
+        self.is_over = true;
+        self.state.meter.unanswered();
+        self.state.revision_meter.unanswered();
+    }
+
+    /// It was the client's fault, which says nothing about the endpoint.
+    pub(crate) fn forget(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.state.answered(false, self.since.elapsed());
+        }
+    }
+}
+
 impl EndpointState {
     pub(crate) fn new(application: &str, revision: &str, revision_meter: Arc<Meter>) -> Self {
         Self {
@@ -88,14 +122,14 @@ impl EndpointState {
         self.shared().take();
     }
 
-    pub(crate) fn answered(&self, failed: bool, latency: Duration) {
+    fn answered(&self, failed: bool, latency: Duration) {
         self.meter.answered(failed, latency);
         self.revision_meter.answered(failed, latency);
     }
 
-    pub(crate) fn unanswered(&self) {
-        self.meter.unanswered();
-        self.revision_meter.unanswered();
+    /// Begins to wait for an answer. See [`Waiting`].
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        Waiting { state: self, since: Instant::now(), is_over: false }
     }
 
     pub(crate) fn outlier(&self) -> MutexGuard<'_, Outlier> {

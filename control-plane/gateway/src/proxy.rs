@@ -136,7 +136,7 @@ async fn forward(
             // Nothing is known of another endpoint's idle connections, and this is the last chance.
             let new = !tried.is_empty();
             tried.push(&endpoint.key);
-            let started = Instant::now();
+            let waiting = state.wait();
             let exchanged = if grpc {
                 exchange_shared(inner, state, endpoint, request, new, &progress).await.map(|response| (response, None))
             } else {
@@ -145,7 +145,7 @@ async fn forward(
             };
             match exchanged {
                 Ok((mut response, upstream)) => {
-                    state.answered(response.status().is_server_error(), started.elapsed());
+                    waiting.answered(response.status().is_server_error());
                     if let Some(cookie) = chosen.cookie.as_ref().and_then(headers::set_cookie) {
                         response.headers_mut().append(SET_COOKIE, cookie);
                     }
@@ -153,8 +153,9 @@ async fn forward(
                 }
                 Err(failed) => {
                     cause = Some(failed.cause);
-                    if !matches!(failed.cause, Cause::ClientSlow | Cause::ClientBroken) {
-                        state.unanswered();
+                    match failed.cause {
+                        Cause::ClientSlow | Cause::ClientBroken => waiting.forget(),
+                        Cause::Connect | Cause::Broken | Cause::Timeout => waiting.unanswered(),
                     }
                     tracing::debug!(endpoint = %endpoint.key, retry = failed.request.is_some(), "no response");
                     match failed.request {

@@ -221,6 +221,23 @@ async fn grpc_drains_and_goes_to_the_new_endpoint() {
 }
 
 #[tokio::test]
+async fn shutdown_cuts_streams_at_its_deadline() {
+    let gateway = gateway().await;
+    let (echo, plain) = (Echo::start().await, Origin::start("plain").await);
+    let mut client = dial(gateway.public_addr()).await;
+    gateway.apply(table(1, vec![endpoint("a", echo.addr)])).unwrap();
+    let held = within("a head", client.send_request(request("POST", "/hold", &[GRPC], full("x")))).await.unwrap();
+    gateway.apply(table(2, vec![endpoint("b", plain.addr)])).unwrap();
+    let waiting = tokio::spawn(client.send_request(request("GET", "/hold", &[], full(""))));
+    until("both are there", || gateway.in_flight("a") + gateway.in_flight("b") == 2 && plain.count() == 1).await;
+    assert!(!within("shutdown", gateway.shutdown(Duration::from_millis(50))).await);
+    assert!(within("the stream", held.into_body().collect()).await.is_err());
+    assert!(within("the request", waiting).await.unwrap().is_err());
+    within("idle", gateway.idle("a")).await;
+    within("idle", gateway.idle("b")).await;
+}
+
+#[tokio::test]
 async fn grpc_to_an_endpoint_that_is_gone_or_speaks_http1() {
     let gateway = gateway().await;
     let (echo, plain) = (Echo::start().await, Origin::start("plain").await);
@@ -249,7 +266,7 @@ async fn a_connection_without_requests_is_closed() {
     let gateway = sampan_gateway::Gateway::bind_with("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
     let origin = Origin::start("a").await;
     gateway.apply(table(1, vec![endpoint("a", origin.addr)])).unwrap();
-    // A request that takes long keeps it open.
+    // A request that takes longer than that, by far, keeps it open.
     let mut client = dial(gateway.public_addr()).await;
     let slow = within("a head", client.send_request(request("GET", "/stream", &[], full("")))).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;

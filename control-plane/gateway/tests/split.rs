@@ -217,3 +217,22 @@ async fn an_endpoint_that_does_not_accept_is_passed_over_for_a_while() {
     assert_eq!(client.get("/").await.status, 502);
     assert_eq!(gray.count(), 0);
 }
+
+#[tokio::test]
+async fn a_client_that_gives_up_leaves_the_time_it_waited() {
+    let (gateway, origin) = one("a").await;
+    let mut client = Client::connect(gateway.public_addr()).await;
+    client.send("GET /hold HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    until("it arrived", || origin.count() == 1).await;
+    drop(client);
+    within("idle", gateway.idle("a")).await;
+    let counters = || gateway.revision_counters("shop/app").remove("rev-a").unwrap();
+    until("it is counted", || counters().requests == 1).await;
+    assert_eq!((counters().failures, counters().latency.total()), (0, 1));
+    // A body that breaks off is no request of the endpoint.
+    let mut client = Client::connect(gateway.public_addr()).await;
+    client.send("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n").await;
+    assert!(client.rest().await.starts_with("HTTP/1.1 400"));
+    within("idle", gateway.idle("a")).await;
+    assert_eq!(counters().requests, 1);
+}
