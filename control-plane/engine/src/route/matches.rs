@@ -281,6 +281,7 @@ mod tests {
             client: [192, 0, 2, 7].into(),
             lane: None,
             fresh: 0,
+            now: 0,
         };
         compile(rule).unwrap().holds(&facts)
     }
