@@ -210,7 +210,11 @@ fn a_release_is_watched_until_it_is_paused_or_over() {
     let endpoint = server.endpoint();
     let output = run(&mut sampan(&["rollout", "status", "a/web", "--watch", "--endpoint", &endpoint]));
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    insta::assert_snapshot!(text(&output.stdout), @"");
+    insta::assert_snapshot!(text(&output.stdout), @r"
+    a/web: Updating, step 1/3, 5% of requests, 1/2 updated, 1 ready
+    a/web: Verifying, step 2/3, 5% of requests, 1/2 updated, 1 ready
+    a/web: Paused, step 2/3, 5% of requests, 1/2 updated, 1 ready; ManualStep
+    ");
     let output = run(&mut sampan(&["rollout", "status", "a/web", "-o", "json", "--endpoint", &endpoint]));
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown, rollout("Paused", 2, "ManualStep"), "exactly what the API says");
@@ -260,7 +264,11 @@ fn verbs_are_sent_and_refusals_are_told() {
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&shown).unwrap()["reason"], "ManualStep");
     let refused = send(&["abort", "a/web"]);
     assert_eq!(refused.status.code(), Some(1));
-    insta::assert_snapshot!(text(&refused.stderr), @"");
+    insta::assert_snapshot!(text(&refused.stderr), @r"
+    error: the release does not take this (409 NO_RELEASE)
+      what: application a/web: no release is under way
+      request: f00d
+    ");
     assert_eq!(send(&["undo", "a/web", "--to", "0"]).status.code(), Some(2));
 }
 
@@ -278,7 +286,11 @@ fn the_history_marks_the_revision_in_force() {
     });
     let endpoint = server.endpoint();
     let output = run(&mut sampan(&["rollout", "history", "a/web", "--endpoint", &endpoint]));
-    insta::assert_snapshot!(text(&output.stdout), @"");
+    insta::assert_snapshot!(text(&output.stdout), @r"
+    CURRENT  NUMBER  HASH  IMAGE         DIGEST    CREATED
+    -        2       bb    r.test/web:2  sha256:2  -
+    *        1       aa    r.test/web:1  sha256:1  -
+    ");
     let output = run(&mut sampan(&["rollout", "history", "a/web", "-o", "json", "--endpoint", &endpoint]));
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&shown["current"], &shown["items"][0]["number"]), (&json!("aa"), &json!(2)));

@@ -119,17 +119,17 @@ pub fn report(report: &Report, example: &str) -> String {
     let mut out = front(&format!("{name} Data Source - sampan"), report.about);
     out += &format!("# {name} (Data Source)\n\n{}\n\n", report.about);
     out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n### Required\n\n");
-    let mut nested = Vec::new();
+    let schema = report.schema();
     let (argument, about) = report.argument;
     let text = |about: &str| json!({ "type": "string", "description": about });
-    out += &line(argument, &text(about), "", &[], View::Reading, &mut nested);
+    let (named, namespace) = (text(about), text("Namespace of the application. Null means the provider's."));
+    let mut nested = Vec::new();
+    out += &line(argument, &named, "", &[], View::Reading, &mut nested);
     if report.namespaced {
         out += "\n### Optional\n\n";
-        let about = "Namespace of the application. Null means the provider's.";
-        out += &line("namespace", &text(about), "", &[], View::Reading, &mut nested);
+        out += &line("namespace", &namespace, "", &[], View::Reading, &mut nested);
     }
     out += "\n### Read-Only\n\n";
-    let schema = report.schema();
     for (attribute, schema) in properties(&schema).filter(|(name, _)| *name != argument) {
         out += &line(attribute, schema, "", &[], View::Reading, &mut nested);
     }
