@@ -154,7 +154,7 @@ fn violations_name_path_and_rule() {
 /// A policy with one step, and more laid over both.
 fn policy(step: Value, more: Value) -> Value {
     let mut spec = json!({ "namespace": "shop", "name": "careful", "steps": [step] });
-    for (name, value) in more.as_object().unwrap() {
+    for (name, value) in more.as_object().into_iter().flatten() {
         spec[name] = value.clone();
     }
     spec
