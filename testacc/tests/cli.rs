@@ -79,7 +79,7 @@ fn every_verb_works_on_a_running_application() {
         assert_ne!(old.container, new.container);
     }
     let status = shown(&dev, &["rollout", "status", "verbs/verbs"]);
-    assert!(status.contains("restart of verbs/verbs: Succeeded"), "{status}");
+    assert!(status.contains("verbs/verbs: Succeeded"), "{status}");
     let revisions = shown(&dev, &["get", "revisions", "verbs/verbs"]);
     assert!(revisions.contains(&app.revision(&dev)), "{revisions}");
 

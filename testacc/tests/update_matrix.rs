@@ -136,6 +136,12 @@ fn application_rows(images: &Images) -> Vec<Row> {
         app("/update_strategy/progress_deadline_seconds", json!(300), json!(301)),
         app("/lifecycle_hooks/termination_grace_period_seconds", json!(2), json!(3)),
         app("/lifecycle_hooks/offline/drain_timeout_seconds", json!(1), json!(2)),
+        app("/lifecycle_hooks/pre_stop/sleep_seconds", json!(1), json!(2)),
+        app("/lifecycle_hooks/pre_stop/exec/command/0", json!("/bin/hello"), json!("/bin/../bin/hello"))
+            .around(json!({ "lifecycle_hooks": { "pre_stop": { "exec": { "command": ["/bin/hello"] } } } })),
+        app("/lifecycle_hooks/online/registration_delay_seconds", json!(1), json!(2)),
+        app("/lifecycle_hooks/online/warmup_seconds", json!(1), json!(2)),
+        app("/lifecycle_hooks/online/warmup_curve", json!("linear"), json!("quadratic")),
         app("/rollout/wait_for", json!("completed"), json!("started")),
         app("/rollout/on_failure", json!("fail"), json!("rollback")),
         app("/rollout/on_create_failure", json!("error"), json!("warn")),
