@@ -202,10 +202,19 @@ impl Dev {
     /// # Panics
     /// When there is no answer.
     pub fn api(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.api_with(method, path, &[], body)
+    }
+
+    /// As [`Dev::api`], with more headers.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn api_with(&self, method: &str, path: &str, more: &[(&str, &str)], body: &Value) -> Answer {
         let token = std::fs::read_to_string(&self.token_file).expect("sampan dev has written its token");
         let bearer = format!("Bearer {}", token.trim());
         let host = self.api.to_string();
         let mut headers = vec![("host", host.as_str()), ("authorization", bearer.as_str())];
+        headers.extend(more);
         let mut bytes = Vec::new();
         if !body.is_null() {
             headers.push(("content-type", "application/json"));
