@@ -11,6 +11,8 @@ use crate::traffic::Counters;
 const NOISE_MS: f64 = 20.0;
 const MAX_DELTA_PERCENT: f64 = 0.5;
 const MAX_P95_RATIO: f64 = 1.25;
+/// So many windows without requests after a failed one end the wait for a better one.
+const SILENT: u32 = 3;
 /// Of the normal distribution, for bounds that hold with 95 %.
 const Z: f64 = 1.96;
 
@@ -30,6 +32,8 @@ pub struct Check {
     pub failed: u32,
     /// The last window that said something failed.
     pub last_failed: bool,
+    /// Windows in a row that said nothing.
+    pub silent: u32,
     /// Numbers of the last window.
     pub message: String,
 }
@@ -102,16 +106,19 @@ pub fn judge(
         let ends = check.since + analysis.interval_seconds * 1000;
         if now >= ends {
             check.windows += 1;
+            check.silent += 1;
             match window(analysis, &sides.gray.since(&check.gray), &sides.stable.since(&check.stable)) {
                 Window::Good(message) => {
                     check.conclusive += 1;
                     check.last_failed = false;
+                    check.silent = 0;
                     check.message = message;
                 }
                 Window::Bad(message) => {
                     check.conclusive += 1;
                     check.failed += 1;
                     check.last_failed = true;
+                    check.silent = 0;
                     check.message = message;
                 }
                 Window::Silent(message) => check.message = message,
@@ -122,9 +129,10 @@ pub fn judge(
             return Verdict::Failed(format!("{name}: {} ({} windows failed)", check.message, check.failed));
         }
         wake = wake.min(check.since + analysis.interval_seconds * 1000);
-        // One window at least; after a failed one it is extended, window by window.
-        passed &= check.windows > 0 && !check.last_failed;
-        if check.windows > 0 && check.conclusive == 0 {
+        // One window at least; after a failed one it is extended, window by window, as long as they say something.
+        let stuck = check.last_failed && check.silent >= SILENT;
+        passed &= check.windows > 0 && (stuck || !check.last_failed);
+        if stuck || (check.windows > 0 && check.conclusive == 0) {
             silent.get_or_insert_with(|| format!("{name}: {}", check.message));
         }
     }
@@ -173,7 +181,7 @@ fn errors(analysis: &Analysis, gray: &Counters, stable: &Counters, compared: boo
 }
 
 fn latency(analysis: &Analysis, gray: &Counters, stable: &Counters, compared: bool) -> Window {
-    let p95 = |c: &Counters| c.latency.quantile_ms(0.95).unwrap_or_default();
+    let p95 = |c: &Counters| c.latency.quantile(0.95).unwrap_or_default().as_secs_f64() * 1000.0;
     let (ours, theirs) = (p95(gray), p95(stable));
     let numbers = format!("95 % of gray's answers came within {ours:.0} ms, of stable's within {theirs:.0} ms");
     let floor = analysis.max_p95_ms.unwrap_or(0) as f64;
@@ -280,6 +288,16 @@ mod tests {
         assert!(matches!(verdicts(&a, std::slice::from_ref(&alone))[0], Verdict::Inconclusive(_)));
         let a = analysis(json!({ "type": "error_rate", "max_percent": 1, "failure_limit": 1 }));
         assert!(matches!(verdicts(&a, &[alone])[0], Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_failed_window_that_no_requests_follow_does_not_wait_for_ever() {
+        let a = analysis(json!({ "type": "error_rate" }));
+        let none = (counters(0, 0, 5), counters(0, 0, 5));
+        let bad = (counters(200, 40, 5), counters(800, 2, 5));
+        let found = verdicts(&a, &[bad, none.clone(), none.clone(), none]);
+        assert!(found[..3].iter().all(|v| matches!(v, Verdict::Running(_))), "{found:?}");
+        assert!(matches!(found[3], Verdict::Inconclusive(_)), "{found:?}");
     }
 
     #[test]

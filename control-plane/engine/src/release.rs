@@ -15,6 +15,45 @@ use crate::reconcile::{Decision, OperationUpdate, View, blocked, min_ready_ms, w
 use crate::revision::Revision;
 use crate::route::{Split, cap};
 
+/// Which phase of a rollout can follow which, and why. The guide's picture is drawn from it, and the simulator sees each
+/// of these and no other.
+pub const TRANSITIONS: &[(&str, &str, &str)] = &[
+    ("None", "Updating", "a spec is written"),
+    ("Updating", "Verifying", "the step's instances are ready"),
+    ("Updating", "Succeeded", "without gray steps: all are ready"),
+    ("Updating", "Promoting", "promote --full"),
+    ("Updating", "Paused", "pause; or a failure, on_failure = pause or abort"),
+    ("Updating", "RollingBack", "abort; a failure, on_failure = rollback; a newer spec clears the gray instances"),
+    ("Updating", "Aborted", "abort when nothing has moved, or of a first release"),
+    ("Updating", "Failed", "without a gray policy: a failure, or no progress"),
+    ("Verifying", "Updating", "passed: the next step; or a newer spec"),
+    ("Verifying", "Promoting", "passed: the last step"),
+    ("Verifying", "Paused", "a manual step, too little traffic, pause, or a failure"),
+    ("Verifying", "RollingBack", "abort; a failed analysis, on_failure = rollback; a newer spec"),
+    ("Verifying", "Succeeded", "the spec is stable's again"),
+    ("Paused", "Updating", "resume or promote; or a newer spec"),
+    ("Paused", "Verifying", "resume"),
+    ("Paused", "Promoting", "promote of the last step"),
+    ("Paused", "RollingBack", "abort; too old; a newer spec"),
+    ("Paused", "Succeeded", "the spec is stable's again"),
+    ("Paused", "Aborted", "abort when nothing has moved"),
+    ("Promoting", "Succeeded", "all are ready, and gray's rules are gone"),
+    ("Promoting", "Updating", "a newer spec"),
+    ("Promoting", "Paused", "pause; or a failure, on_failure = pause or abort"),
+    ("Promoting", "RollingBack", "abort; a failure, on_failure = rollback; a newer spec"),
+    ("RollingBack", "RolledBack", "all are ready on stable"),
+    ("RollingBack", "Aborted", "the same, asked for by a user"),
+    ("RollingBack", "Failed", "stable does not come back in time"),
+    ("RollingBack", "Updating", "cleared for the newer spec"),
+    ("RollingBack", "Paused", "pause while clearing"),
+    ("Succeeded", "Updating", "a spec is written"),
+    ("RolledBack", "Updating", "a spec is written"),
+    ("RolledBack", "Succeeded", "a spec that changes no instance"),
+    ("Aborted", "Updating", "a spec is written"),
+    ("Aborted", "Succeeded", "a spec that changes no instance"),
+    ("Failed", "Updating", "a spec is written"),
+];
+
 /// Where instances go.
 pub(crate) struct Aim<'a> {
     pub(crate) target: &'a Revision,

@@ -5,9 +5,11 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sampan_engine::application::{PauseReason, ReleasePhase, Verb};
+use sampan_engine::release;
 use sampan_schema::operation::Phase;
 use serde_json::{Value, json};
 use world::{Event, World};
@@ -90,7 +92,7 @@ fn strategy(w: &mut World) -> Value {
     .clone()
 }
 
-fn run(seed: u64) {
+fn run(seed: u64) -> BTreeSet<(String, String)> {
     let mut w = World::new(json!({}), seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
     w.spec["update_strategy"] = strategy(&mut w);
     w.spec["replicas"] = (w.pick(6) + 1).into();
@@ -108,19 +110,53 @@ fn run(seed: u64) {
         w.step(300);
     }
     w.settle();
+    w.transitions
 }
 
-/// Runs seeds and names those that fail.
-fn seeds(count: u64) {
+/// Runs seeds and names those that fail. Returns what followed what.
+fn seeds(count: u64) -> BTreeSet<(String, String)> {
     let all: Vec<u64> = number("SAMPAN_SEED").map_or_else(|| (0..count).collect(), |seed| vec![seed]);
-    let failed: Vec<u64> =
-        all.into_iter().filter(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err()).collect();
+    let (mut failed, mut transitions) = (Vec::new(), BTreeSet::new());
+    for seed in all {
+        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            Ok(seen) => transitions.extend(seen),
+            Err(_) => failed.push(seed),
+        }
+    }
     assert!(failed.is_empty(), "{} seeds fail, the first with SAMPAN_SEED={}: {failed:?}", failed.len(), failed[0]);
+    transitions
 }
 
 #[test]
 fn whatever_happens_every_release_ends_and_nothing_is_left_over() {
-    seeds(number("SAMPAN_SEEDS").unwrap_or(SEEDS));
+    let mut seen = seeds(number("SAMPAN_SEEDS").unwrap_or(SEEDS).max(SEEDS));
+    seen.extend(failures());
+    let documented: BTreeSet<_> =
+        release::TRANSITIONS.iter().map(|(from, to, _)| ((*from).to_owned(), (*to).to_owned())).collect();
+    if number("SAMPAN_SEED").is_none() {
+        assert_eq!(seen, documented, "phases follow each other as release::TRANSITIONS says");
+    }
+}
+
+/// Releases without a policy that fail, and one whose way back fails too.
+fn failures() -> BTreeSet<(String, String)> {
+    let mut seen = BTreeSet::new();
+    for on_failure in ["fail", "rollback"] {
+        let mut w = World::new(json!({ "progress_deadline_seconds": 20 }), 3);
+        w.settle();
+        w.spec["rollout"] = json!({ "on_failure": on_failure });
+        w.outside(&Event::Image(7));
+        until(&mut w, "the end", |w| {
+            // On the way back the old revision is as bad.
+            w.crash_new();
+            w.crash_all_while_going_back();
+            phase(w) == ReleasePhase::Failed
+        });
+        w.outside(&Event::Image(8));
+        w.settle();
+        seen.extend(w.transitions);
+    }
+    seen
 }
 
 /// A world that has come to rest under a policy, with four instances.
@@ -139,7 +175,7 @@ fn at_rest(policy: Value) -> World {
     w
 }
 
-fn until(w: &mut World, what: &str, mut holds: impl FnMut(&World) -> bool) {
+fn until(w: &mut World, what: &str, mut holds: impl FnMut(&mut World) -> bool) {
     for _ in 0..2000 {
         if holds(w) {
             return;
@@ -299,17 +335,255 @@ fn a_crash_loop_in_a_step_follows_the_policy_and_the_deadline() {
         w.outside(&Event::Image(7));
         until(&mut w, "the release", |w| updated(w) == 1);
         for _ in 0..400 {
-            // Whatever runs of the new revision ends at once.
-            let to = w.state.release.as_ref().unwrap().to.clone();
-            let bad = w.sandboxes.iter_mut().flat_map(|s| &mut s.containers).filter(|c| c.revision == to);
-            for c in bad.filter(|c| c.state == sampan_engine::runtime::ContainerState::Running) {
-                c.state = sampan_engine::runtime::ContainerState::Exited;
-                c.exit_code = Some(1);
-            }
+            w.crash_new();
             w.step(300);
         }
         assert_eq!(phase(&w), ends, "{:#?}", w.state.release);
         assert_eq!(pause(&w), (on_failure == "pause").then_some(PauseReason::DeadlineExceeded));
         assert!(w.serving() >= 3);
+    }
+}
+
+#[test]
+fn no_release_takes_more_capacity_than_allowed() {
+    for seed in 0..60 {
+        let mut w = World::new(json!({}), seed * 77 + 1);
+        w.spec["update_strategy"] = strategy(&mut w);
+        w.spec["replicas"] = (w.pick(6) + 2).into();
+        w.outside(&Event::Replicas(w.spec["replicas"].as_u64().unwrap() as u8));
+        w.settle();
+        w.lost.clear();
+        w.load = 4;
+        w.policy = Some(policy(&mut w));
+        let (spec, _) = w.wanted();
+        let floor = spec.replicas as usize - spec.budget().0 as usize;
+        w.outside(&Event::Image(5 + (seed % 4) as u8));
+        for step in 0..600 {
+            if step % 97 == 96 {
+                w.outside(&Event::Verb(Verb::Promote { full: step > 300 }));
+            }
+            w.step(300);
+            // `carrying` is what the newest table has; every request found somebody.
+            assert!(
+                w.carrying() >= floor,
+                "seed {seed}: {} of {} carry, {floor} is the least",
+                w.carrying(),
+                spec.replicas
+            );
+        }
+        assert!(w.lost.is_empty(), "seed {seed}: {:?}", w.lost);
+        w.settle();
+    }
+}
+
+/// A canary of 25 %, then 50 %, each with a pause.
+fn careful(on_failure: &str) -> Value {
+    json!({
+        "on_failure": on_failure,
+        "steps": [
+            { "weight_percent": 25, "pause": { "duration_seconds": 5 } },
+            { "weight_percent": 50, "pause": { "manual": true } },
+        ],
+        "analysis": {
+            "errors": { "type": "error_rate", "interval_seconds": 2, "min_samples": 5, "failure_limit": 1 },
+            "restarts": { "type": "restart_count" },
+        },
+    })
+}
+
+/// Everything is as before the release, which ended in this phase.
+fn assert_back(w: &mut World, stable: &str, ended: ReleasePhase) {
+    until(w, "the end", |w| phase(w) == ended);
+    w.settle();
+    assert!(w.rows.iter().all(|r| r.revision == stable));
+    assert!(w.lost.is_empty(), "{:?}", w.lost);
+}
+
+#[test]
+fn an_abort_ends_at_stable_from_every_phase() {
+    type At = fn(&mut World) -> bool;
+    let phases: [(&str, At); 6] = [
+        ("pulling", |w| updated(w) == 1),
+        ("draining", |w| w.rows.iter().any(|r| r.traffic == sampan_engine::instance::Traffic::Draining)),
+        ("verifying", |w| w.state.rollout.phase == "Verifying"),
+        ("paused", |w| w.state.rollout.phase == "Paused"),
+        ("promoting", |w| w.state.rollout.phase == "Promoting"),
+        ("rolling back", |w| w.state.rollout.phase == "RollingBack"),
+    ];
+    for (name, at) in phases {
+        let mut w = at_rest(careful("pause"));
+        let stable = w.state.current.clone().unwrap();
+        if name == "pulling" {
+            w.pulls.insert("sha256:r.example.com/a:7".into(), sampan_engine::runtime::ImageState::Pulling);
+        }
+        w.outside(&Event::Image(7));
+        if name == "promoting" {
+            until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+            w.outside(&Event::Verb(Verb::Promote { full: true }));
+        } else if name == "rolling back" {
+            until(&mut w, "a step", |w| w.state.rollout.phase == "Verifying");
+            w.outside(&Event::Verb(Verb::Abort));
+        }
+        until(&mut w, name, at);
+        w.outside(&Event::Verb(Verb::Abort));
+        assert_back(&mut w, &stable, ReleasePhase::Aborted);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_had_follows_the_policy_at_once_and_touches_nothing() {
+    for (on_failure, ended) in [("rollback", "RolledBack"), ("abort", "Paused"), ("pause", "Paused")] {
+        let mut w = at_rest(careful(on_failure));
+        let before = w.rows.clone();
+        let error = sampan_engine::runtime::RuntimeError::permanent("ImageNotFound", "manifest unknown");
+        w.pulls.insert("sha256:r.example.com/a:7".into(), sampan_engine::runtime::ImageState::Failed(error));
+        w.outside(&Event::Image(7));
+        let began = w.now;
+        until(&mut w, ended, |w| w.state.rollout.phase == ended);
+        assert!(w.now < began + 60_000, "without waiting for a deadline");
+        assert!(w.state.rollout.message.contains("manifest unknown"), "{:?}", w.state.rollout);
+        w.outside(&Event::Verb(Verb::Abort));
+        w.settle();
+        let places = |rows: &[sampan_engine::instance::Instance]| {
+            rows.iter().map(|r| (r.name.clone(), r.attempt, r.revision.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&w.rows), places(&before), "{on_failure}: the old containers were never stopped");
+        assert!(w.lost.is_empty(), "{:?}", w.lost);
+    }
+}
+
+#[test]
+fn the_same_content_again_is_done_at_once() {
+    let mut w = at_rest(careful("pause"));
+    let before: Vec<u32> = w.rows.iter().map(|r| r.attempt).collect();
+    w.outside(&Event::Image(1));
+    until(&mut w, "the end", |w| w.operations.get(&format!("op{}", w.generation)) == Some(&Phase::Succeeded));
+    assert_eq!(w.rows.iter().map(|r| r.attempt).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn gray_instances_that_crash_only_under_requests_are_taken_back() {
+    let mut w = at_rest(careful("rollback"));
+    let stable = w.state.current.clone().unwrap();
+    w.outside(&Event::Image(7));
+    until(&mut w, "requests to gray", |w| w.state.rollout.phase == "Verifying" && w.state.rollout.weight_percent > 0.0);
+    for _ in 0..3 {
+        w.step(300);
+    }
+    w.crash_new();
+    until(&mut w, "the way back", |w| phase(w) == ReleasePhase::RollingBack);
+    assert!(w.state.rollout.message.contains("restarts of gray instances"), "{:?}", w.state.rollout);
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::RolledBack);
+    assert!(w.rows.iter().all(|r| r.revision == stable));
+}
+
+#[test]
+fn a_bad_stable_does_not_block_its_cure() {
+    let mut w = at_rest(careful("rollback"));
+    w.bad = [("r.example.com/a:1".to_owned(), 60)].into();
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    w.outside(&Event::Verb(Verb::Promote { full: true }));
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+}
+
+#[test]
+fn another_number_in_the_same_change_is_reached_with_the_release() {
+    for n in [2_u8, 8] {
+        let mut w = at_rest(careful("rollback"));
+        w.spec["replicas"] = n.into();
+        w.outside(&Event::Image(7));
+        until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+        w.outside(&Event::Verb(Verb::Promote { full: true }));
+        until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+        assert_eq!((w.rows.len(), updated(&w)), (usize::from(n), usize::from(n)));
+    }
+}
+
+#[test]
+fn a_lost_gray_instance_is_replaced_as_gray() {
+    let mut w = at_rest(careful("pause"));
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    let to = w.state.release.as_ref().unwrap().to.clone();
+    let gray = w.rows.iter().find(|r| r.revision == to).unwrap().name.clone();
+    let at = w.sandboxes.iter().position(|s| s.instance == gray).unwrap();
+    w.outside(&Event::Lose(at as u8));
+    until(&mut w, "the loss", |w| w.serving() < 4);
+    until(&mut w, "its successor", |w| w.serving() == 4);
+    assert_eq!((updated(&w), pause(&w)), (2, Some(PauseReason::ManualStep)));
+}
+
+#[test]
+fn a_policy_that_changes_counts_from_the_next_step() {
+    let mut w = at_rest(json!({ "steps": [
+        { "weight_percent": 25, "pause": { "manual": true } },
+        { "weight_percent": 50, "pause": { "manual": true } },
+    ]}));
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    let mut policy = w.policy.clone().unwrap();
+    policy["steps"] = json!([{ "weight_percent": 50, "pause": { "manual": true } }, { "weight_percent": 75 }]);
+    w.outside(&Event::Policy(policy));
+    for _ in 0..20 {
+        w.step(300);
+    }
+    assert_eq!((updated(&w), w.state.rollout.step), (1, 1), "the present step stays as it began");
+    w.outside(&Event::Verb(Verb::Promote { full: false }));
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+    assert!(w.lost.is_empty(), "{:?}", w.lost);
+}
+
+#[test]
+fn one_two_and_three_instances_and_more_steps_than_instances() {
+    for n in 1..=3_u8 {
+        for capacity in ["shared", "extra"] {
+            if n == 1 && capacity == "shared" {
+                // Refused at plan: one instance cannot be divided.
+                continue;
+            }
+            let steps: Vec<Value> = (1..8).map(|i| json!({ "weight_percent": i * 12 })).collect();
+            let mut w = at_rest(json!({ "capacity": capacity, "steps": steps }));
+            w.outside(&Event::Replicas(n));
+            w.settle();
+            w.lost.clear();
+            w.outside(&Event::Image(7));
+            until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+            w.settle();
+            assert_eq!(updated(&w), usize::from(n));
+            assert!(w.lost.is_empty(), "{n} {capacity}: {:?}", w.lost);
+        }
+    }
+}
+
+#[test]
+fn a_release_that_nobody_promotes_follows_the_policy_in_the_end() {
+    for (on_failure, ends) in [("rollback", "RolledBack"), ("abort", "RolledBack"), ("pause", "Paused")] {
+        let mut policy = careful(on_failure);
+        policy["promotion_timeout_seconds"] = 30.into();
+        let mut w = at_rest(policy);
+        w.outside(&Event::Image(7));
+        until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+        if ends == "Paused" {
+            for _ in 0..400 {
+                w.step(300);
+            }
+        }
+        until(&mut w, ends, |w| w.state.rollout.phase == ends);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_fires_no_deadline_that_is_not_due() {
+    // Deadlines are wall times; back by an hour nothing is due, and forth by an hour a release that is ready goes on.
+    for jump in [-3_600_000, 3_600_000] {
+        let mut w = at_rest(careful("rollback"));
+        w.outside(&Event::Image(7));
+        until(&mut w, "a step", |w| w.state.rollout.phase == "Verifying");
+        w.now += jump;
+        for _ in 0..20 {
+            w.step(300);
+        }
+        assert_ne!(phase(&w), ReleasePhase::RollingBack, "{:?}", w.state.rollout);
     }
 }

@@ -8,17 +8,17 @@ use http::header::{
 };
 use http::uri::Authority;
 use http::{Method, Uri, Version};
-use sampan_engine::route::Listener;
+use sampan_engine::route::{Cookie, Headers, Listener};
+
+use crate::lane;
 
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("x-sampan-revision");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const LANE_MEMBER: &[u8] = b"sampan.lane";
 
 /// The host to route by: lower case, without port and final dot.
 pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, &'static str> {
@@ -119,10 +119,11 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a request's headers those for the endpoint. `Host` stays.
+/// Makes a request's headers those for the endpoint, without a lane: that is the route's to set. `Host` stays.
 pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, peer: IpAddr) {
     drop_hop_by_hop(headers);
     headers.remove(EXPECT);
+    lane::strip(headers);
     let mut chain = peer.to_canonical().to_string();
     match listener {
         Listener::Public => {
@@ -130,7 +131,6 @@ pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, peer: IpA
             for name in reserved {
                 headers.remove(name);
             }
-            strip_lane(headers);
         }
         Listener::Internal => {
             let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
@@ -152,6 +152,22 @@ pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, peer: IpA
     }
 }
 
+/// The line that makes a caller known. Without `Secure`: the gateway speaks plain HTTP, and a browser would not send
+/// such a cookie back to it.
+pub(crate) fn set_cookie(cookie: &Cookie<'_>) -> Option<HeaderValue> {
+    let Cookie { name, value, max_age_seconds } = cookie;
+    HeaderValue::from_str(&format!("{name}={value}; Max-Age={max_age_seconds}; Path=/; HttpOnly; SameSite=Lax")).ok()
+}
+
+/// A request's headers as the route sees them.
+pub(crate) struct Seen<'a>(pub(crate) &'a HeaderMap);
+
+impl Headers for Seen<'_> {
+    fn values(&self, name: &str) -> Vec<&str> {
+        self.0.get_all(name).iter().filter_map(|v| std::str::from_utf8(v.as_bytes()).ok()).collect()
+    }
+}
+
 /// Names only the gateway may set. Some languages' servers cannot tell `_` from `-`.
 fn is_reserved(name: &str) -> bool {
     let name = name.replace('_', "-");
@@ -159,31 +175,6 @@ fn is_reserved(name: &str) -> bool {
         || name.starts_with("x-forwarded-")
         || name == FORWARDED.as_str()
         || name == "x-real-ip"
-}
-
-/// Removes the lane from W3C baggage; other members pass unchanged.
-fn strip_lane(headers: &mut HeaderMap) {
-    let has_lane = |v: &HeaderValue| v.as_bytes().split(|b| *b == b',').any(is_lane);
-    if !headers.get_all(BAGGAGE).iter().any(has_lane) {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers
-        .get_all(BAGGAGE)
-        .iter()
-        .filter_map(|value| {
-            let members: Vec<&[u8]> = value.as_bytes().split(|b| *b == b',').filter(|m| !is_lane(m)).collect();
-            HeaderValue::from_bytes(members.join(&b","[..]).trim_ascii()).ok().filter(|v| !v.is_empty())
-        })
-        .collect();
-    headers.remove(BAGGAGE);
-    for value in kept {
-        headers.append(BAGGAGE, value);
-    }
-}
-
-fn is_lane(member: &[u8]) -> bool {
-    let key = member.split(|b| matches!(b, b'=' | b';')).next().unwrap_or(member);
-    key.trim_ascii().eq_ignore_ascii_case(LANE_MEMBER)
 }
 
 #[cfg(test)]
@@ -239,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn lane_is_stripped_from_outside_only() {
+    fn lanes_and_what_is_reserved_are_stripped() {
         let sent = [
             ("host", "h"),
             ("X-Sampan-Lane", "a"),
@@ -272,8 +263,9 @@ mod tests {
 
         let mut headers = map(&sent[..10]);
         to_endpoint(&mut headers, Listener::Internal, [10, 0, 0, 1].into());
-        assert_eq!(headers.get_all("x-sampan-lane").iter().count(), 2);
-        assert_eq!(headers.get_all("baggage").iter().count(), 3);
+        assert!(!headers.contains_key("x-sampan-lane") && !headers.contains_key("x_sampan_lane"));
+        let baggage: Vec<_> = headers.get_all("baggage").iter().map(|v| v.to_str().unwrap()).collect();
+        assert_eq!(baggage, ["user=1;p=2, k=v", "z=1"]);
         assert_eq!(headers["x-forwarded-for"], "6.6.6.6, 10.0.0.1");
     }
 

@@ -7,27 +7,34 @@ mod body;
 mod gauge;
 mod headers;
 mod io;
+mod lane;
+mod meter;
+mod outlier;
 mod pool;
 mod proxy;
+mod source;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 pub use sampan_engine::route::{Listener, RouteTable};
+pub use sampan_engine::traffic::Counters;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::gauge::{Gauge, Held};
-use crate::pool::{EndpointState, Stats};
+use crate::meter::Meter;
+use crate::pool::EndpointState;
+pub use crate::source::Source;
 
 const MAX_HEADERS: usize = 128;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -51,7 +58,7 @@ pub enum GatewayError {
     ShuttingDown,
 }
 
-/// Limits of time.
+/// Limits of time, and where time and chance come from.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// For a connection to an endpoint.
@@ -60,6 +67,10 @@ pub struct Options {
     pub response_timeout: Duration,
     /// For the head of a request.
     pub header_timeout: Duration,
+    /// For passing over endpoints that do not accept connections.
+    pub clock: Source<Instant>,
+    /// For the cookies of callers.
+    pub random: Source<u128>,
 }
 
 impl Default for Options {
@@ -68,6 +79,8 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_mins(1),
             header_timeout: Duration::from_secs(30),
+            clock: source::clock(),
+            random: source::random(),
         }
     }
 }
@@ -76,6 +89,8 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointMetrics {
     pub key: String,
+    /// `namespace/application`.
+    pub application: String,
     pub revision: String,
     /// Whether the current table has it.
     pub live: bool,
@@ -84,21 +99,11 @@ pub struct EndpointMetrics {
     pub counters: Counters,
 }
 
-/// Request counters. A failure is a status of 500 or above, or no response.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub requests: u64,
-    pub failures: u64,
-    /// Until the response's head.
-    pub latency_micros_sum: u64,
-}
-
 /// A moment's counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
+    /// By key.
     pub endpoints: Vec<EndpointMetrics>,
-    /// By revision; outlives the revision's endpoints while any of them is remembered.
-    pub revisions: BTreeMap<String, Counters>,
 }
 
 /// The gateway. Clones share it; it runs until [`Gateway::shutdown`].
@@ -135,7 +140,8 @@ pub(crate) struct Snapshot {
 struct Registry {
     /// Also those that left and still have requests in flight.
     endpoints: HashMap<String, Arc<EndpointState>>,
-    revisions: HashMap<String, Arc<Stats>>,
+    /// By application and revision.
+    revisions: BTreeMap<(String, String), Arc<Meter>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -183,14 +189,21 @@ impl Gateway {
         }
         // Those that had left before and are done; what left with the last table stays readable until now.
         registry.endpoints.retain(|_, state| state.is_live() || state.in_flight.get() > 0);
+        let mut named: BTreeSet<(String, String)> = BTreeSet::new();
         let mut next = Snapshot { table: table.clone(), ..Snapshot::default() };
         for rule in table.hosts.values().flat_map(|h| &h.rules) {
             let counter = old.counters.get(&rule.name).cloned().unwrap_or_default();
             next.counters.insert(rule.name.clone(), counter);
-            for endpoint in rule.backends.iter().flat_map(|b| &b.endpoints) {
-                let state = registry.endpoint(&endpoint.key, &endpoint.revision);
-                state.join();
-                next.endpoints.insert(endpoint.key.clone(), state);
+            for backend in &rule.backends {
+                let application = format!("{}/{}", backend.namespace, backend.application);
+                let gray = backend.gray.as_ref();
+                // It keeps its counters while none of its instances is ready.
+                named.extend(gray.map(|g| (application.clone(), g.revision.clone())));
+                for endpoint in backend.endpoints.iter().chain(gray.into_iter().flat_map(|g| &g.endpoints)) {
+                    let state = registry.endpoint(&endpoint.key, &application, &endpoint.revision);
+                    state.join();
+                    next.endpoints.insert(endpoint.key.clone(), state);
+                }
             }
         }
         let next = Arc::new(next);
@@ -200,11 +213,8 @@ impl Gateway {
                 state.leave();
             }
         }
-        let known: Vec<&str> = registry.endpoints.values().map(|s| s.revision.as_str()).collect();
-        let unused: Vec<String> = registry.revisions.keys().filter(|r| !known.contains(&r.as_str())).cloned().collect();
-        for revision in unused {
-            registry.revisions.remove(&revision);
-        }
+        named.extend(registry.endpoints.values().map(|s| (s.application.clone(), s.revision.clone())));
+        registry.revisions.retain(|name, _| named.contains(name));
         Ok(generation)
     }
 
@@ -236,16 +246,25 @@ impl Gateway {
             .iter()
             .map(|(key, state)| EndpointMetrics {
                 key: key.clone(),
+                application: state.application.clone(),
                 revision: state.revision.clone(),
                 live: state.is_live(),
                 in_flight: state.in_flight.get(),
                 idle_connections: state.idle_connections(),
-                counters: counters(&state.stats),
+                counters: state.meter.read(),
             })
             .collect();
         endpoints.sort_by(|a, b| a.key.cmp(&b.key));
-        let revisions = registry.revisions.iter().map(|(name, stats)| (name.clone(), counters(stats))).collect();
-        Metrics { endpoints, revisions }
+        Metrics { endpoints }
+    }
+
+    /// Counters of an application (`namespace/application`), by revision. A revision has them while the table or an
+    /// endpoint with requests in flight names it.
+    pub fn revision_counters(&self, app: &str) -> BTreeMap<String, Counters> {
+        let first = (app.to_owned(), String::new());
+        let registry = self.registry();
+        let mine = registry.revisions.range(first..).take_while(|((application, _), _)| application == app);
+        mine.map(|((_, revision), meter)| (revision.clone(), meter.read())).collect()
     }
 
     /// Stops accepting, lets requests finish until `deadline` from now, then cuts them. Returns whether all finished.
@@ -269,22 +288,14 @@ impl Gateway {
 }
 
 impl Registry {
-    fn endpoint(&mut self, key: &str, revision: &str) -> Arc<EndpointState> {
+    fn endpoint(&mut self, key: &str, application: &str, revision: &str) -> Arc<EndpointState> {
         if let Some(state) = self.endpoints.get(key) {
             return state.clone();
         }
-        let stats = self.revisions.entry(revision.to_owned()).or_default().clone();
-        let state = Arc::new(EndpointState::new(revision.to_owned(), stats));
+        let meter = self.revisions.entry((application.to_owned(), revision.to_owned())).or_default().clone();
+        let state = Arc::new(EndpointState::new(application, revision, meter));
         self.endpoints.insert(key.to_owned(), state.clone());
         state
-    }
-}
-
-fn counters(stats: &Stats) -> Counters {
-    Counters {
-        requests: stats.requests.load(Ordering::Relaxed),
-        failures: stats.failures.load(Ordering::Relaxed),
-        latency_micros_sum: stats.latency_micros.load(Ordering::Relaxed),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Endpoints: their connections, what is in flight, and their counters.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,35 +13,23 @@ use tokio::time::Instant;
 use crate::body::RequestBody;
 use crate::gauge::{Gauge, Held};
 use crate::io::{Peek, SharedStream};
+use crate::meter::Meter;
+use crate::outlier::Outlier;
 
 /// Idle connections kept per endpoint.
 const MAX_IDLE: usize = 64;
 /// How long a connection may idle before it is not used again.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Request counters.
-#[derive(Default)]
-pub(crate) struct Stats {
-    pub(crate) requests: AtomicU64,
-    pub(crate) failures: AtomicU64,
-    pub(crate) latency_micros: AtomicU64,
-}
-
-impl Stats {
-    fn add(&self, failed: bool, latency: Duration) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency_micros.fetch_add(micros, Ordering::Relaxed);
-    }
-}
-
 pub(crate) struct EndpointState {
+    /// `namespace/application`.
+    pub(crate) application: String,
     pub(crate) revision: String,
-    pub(crate) stats: Stats,
-    pub(crate) revision_stats: Arc<Stats>,
+    pub(crate) meter: Meter,
+    revision_meter: Arc<Meter>,
     pub(crate) in_flight: Arc<Gauge>,
     live: AtomicBool,
+    outlier: Mutex<Outlier>,
     idle: Mutex<Vec<Upstream>>,
 }
 
@@ -54,13 +42,15 @@ pub(crate) struct Upstream {
 }
 
 impl EndpointState {
-    pub(crate) fn new(revision: String, revision_stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(application: &str, revision: &str, revision_meter: Arc<Meter>) -> Self {
         Self {
-            revision,
-            stats: Stats::default(),
-            revision_stats,
+            application: application.to_owned(),
+            revision: revision.to_owned(),
+            meter: Meter::default(),
+            revision_meter,
             in_flight: Arc::default(),
             live: AtomicBool::new(true),
+            outlier: Mutex::default(),
             idle: Mutex::default(),
         }
     }
@@ -86,9 +76,18 @@ impl EndpointState {
         self.idle().clear();
     }
 
-    pub(crate) fn record(&self, failed: bool, latency: Duration) {
-        self.stats.add(failed, latency);
-        self.revision_stats.add(failed, latency);
+    pub(crate) fn answered(&self, failed: bool, latency: Duration) {
+        self.meter.answered(failed, latency);
+        self.revision_meter.answered(failed, latency);
+    }
+
+    pub(crate) fn unanswered(&self) {
+        self.meter.unanswered();
+        self.revision_meter.unanswered();
+    }
+
+    pub(crate) fn outlier(&self) -> MutexGuard<'_, Outlier> {
+        self.outlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An idle connection that the peer has not closed.
@@ -174,7 +173,7 @@ mod tests {
 
     #[test]
     fn who_leaves_takes_nothing_new() {
-        let state = EndpointState::new("r".into(), Arc::default());
+        let state = EndpointState::new("n/a", "r", Arc::default());
         let held = state.enter().unwrap();
         state.leave();
         // A request that still holds the old table.
@@ -190,7 +189,7 @@ mod tests {
     async fn closed_by_the_peer_before_we_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = Arc::new(EndpointState::new("r".into(), Arc::default()));
+        let state = Arc::new(EndpointState::new("n/a", "r", Arc::default()));
         let Ok(mut upstream) = connect(addr, Duration::from_secs(5)).await else { panic!("connect") };
         let (peer, _) = listener.accept().await.unwrap();
         upstream.sender.ready().await.unwrap();

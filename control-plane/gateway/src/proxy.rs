@@ -7,20 +7,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sampan_engine::route::{Choice, Endpoint, Listener, route};
+use sampan_engine::route::{Choice, Endpoint, Facts, Listener, choose, find};
 use tokio::time::{Instant, sleep_until};
 
 use crate::body::{Progress, RequestBody, ResponseBody};
 use crate::gauge::Held;
 use crate::pool::{ConnectError, EndpointState, Upstream, connect};
-use crate::{Inner, Stage, headers};
+use crate::{Inner, Snapshot, Stage, headers, lane};
 
 /// Endpoints tried for one request.
 const ATTEMPTS: usize = 2;
@@ -80,59 +80,95 @@ async fn forward(
     let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let progress = Progress::new(bodyless);
     let (parts, body) = request.into_parts();
+    let claimed = (listener == Listener::Internal).then(|| lane::claimed(&parts.headers)).flatten();
     let parts = outgoing(parts, listener, peer, upgrade.as_ref());
-    let path = parts.uri.path().to_owned();
     let mut replay = (bodyless && upgrade.is_none() && is_idempotent(&parts.method)).then(|| parts.clone());
-    let mut request = Some(Request::from_parts(parts, RequestBody::new(body, progress.clone())));
+    let mut request = Request::from_parts(parts, RequestBody::new(body, progress.clone()));
+    let fresh = inner.options.random.next();
 
     for _ in 0..REROUTES {
         let snapshot = inner.snapshot.load_full();
-        // The first call names the rule, whose counter the second one needs.
-        let seq = match route(&snapshot.table, listener, host, &path, 0) {
-            Choice::NoRoute => return no_route(),
-            Choice::NoEndpoint { rule, .. } | Choice::Forward { rule, .. } => {
-                snapshot.counters.get(rule).map_or(0, |c| c.fetch_add(1, Ordering::Relaxed))
-            }
+        let Some(rule) = find(&snapshot.table, listener, host, request.uri().path()) else { return no_route() };
+        let seq = snapshot.counters.get(&rule.name).map_or(0, |c| c.fetch_add(1, Ordering::Relaxed));
+        let choice = {
+            let facts = Facts {
+                listener,
+                host,
+                path: request.uri().path(),
+                method: request.method().as_str(),
+                query: request.uri().query().unwrap_or_default(),
+                headers: &headers::Seen(request.headers()),
+                client: peer.ip(),
+                lane: claimed.as_deref(),
+                fresh,
+            };
+            choose(&snapshot.table, rule, &facts, seq)
         };
-        let endpoints = match route(&snapshot.table, listener, host, &path, seq) {
+        let chosen = match choice {
             Choice::NoRoute => return no_route(),
             Choice::NoEndpoint { .. } => return no_endpoint(),
-            Choice::Forward { endpoints, .. } => endpoints,
+            Choice::Forward(chosen) => chosen,
         };
-        let mut tried = 0;
-        let mut cause = Cause::Connect;
-        for endpoint in endpoints {
+        lane::set(request.headers_mut(), chosen.lane.as_deref());
+        if let Some(again) = &mut replay {
+            lane::set(&mut again.headers, chosen.lane.as_deref());
+        }
+        let mut cause = None;
+        let mut tried: Vec<&str> = Vec::with_capacity(ATTEMPTS);
+        for endpoint in in_order(inner, &snapshot, &chosen.endpoints) {
+            if tried.len() == ATTEMPTS {
+                break;
+            }
             let Some(state) = snapshot.endpoints.get(&endpoint.key) else { continue };
+            // It may have been passed over a moment ago, and turn up again as the last resort.
+            if tried.contains(&endpoint.key.as_str()) {
+                continue;
+            }
             let Some(held) = state.enter() else { continue };
-            let Some(sent) = request.take() else { break };
-            tried += 1;
-            let started = Instant::now();
             // Nothing is known of another endpoint's idle connections, and this is the last chance.
-            let fresh = tried > 1;
-            match exchange(inner, state, endpoint, sent, fresh, &mut replay, &progress).await {
-                Ok((response, upstream)) => {
-                    state.record(response.status().is_server_error(), started.elapsed());
+            let new = !tried.is_empty();
+            tried.push(&endpoint.key);
+            let started = Instant::now();
+            match exchange(inner, state, endpoint, request, new, &mut replay, &progress).await {
+                Ok((mut response, upstream)) => {
+                    state.answered(response.status().is_server_error(), started.elapsed());
+                    if let Some(cookie) = chosen.cookie.as_ref().and_then(headers::set_cookie) {
+                        response.headers_mut().append(SET_COOKIE, cookie);
+                    }
                     return answer(inner, state, response, upstream, held, upgrade.as_ref(), on_client);
                 }
                 Err(failed) => {
-                    cause = failed.cause;
-                    if !matches!(cause, Cause::ClientSlow | Cause::ClientBroken) {
-                        state.record(true, started.elapsed());
+                    cause = Some(failed.cause);
+                    if !matches!(failed.cause, Cause::ClientSlow | Cause::ClientBroken) {
+                        state.unanswered();
                     }
-                    request = failed.request;
-                    tracing::debug!(endpoint = %endpoint.key, retry = request.is_some(), "no response");
+                    tracing::debug!(endpoint = %endpoint.key, retry = failed.request.is_some(), "no response");
+                    match failed.request {
+                        Some(again) => request = again,
+                        None => return failure(failed.cause),
+                    }
                 }
             }
-            if request.is_none() || tried == ATTEMPTS {
-                break;
-            }
         }
-        if tried > 0 {
+        if let Some(cause) = cause {
             return failure(cause);
         }
         // Every endpoint of this table has left since: the newest one is another.
     }
     no_endpoint()
+}
+
+/// Those that do not accept connections come last: they are tried only when there is no other.
+fn in_order<'a>(
+    inner: &Inner,
+    snapshot: &'a Snapshot,
+    endpoints: &'a [&'a Endpoint],
+) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
+    let now = inner.options.clock.next();
+    let is_out =
+        move |e: &&Endpoint| snapshot.endpoints.get(&e.key).is_some_and(|state| state.outlier().is_passed_over(now));
+    let good = endpoints.iter().copied().filter(move |e| !is_out(e));
+    good.chain(endpoints.iter().copied().filter(is_out))
 }
 
 /// The head to send: origin form, this hop's headers dropped, ours set.
@@ -169,8 +205,12 @@ async fn exchange(
         let mut upstream = match idle {
             Some(upstream) => upstream,
             None => match connect(endpoint.addr, inner.options.connect_timeout).await {
-                Ok(upstream) => upstream,
+                Ok(upstream) => {
+                    state.outlier().connected();
+                    upstream
+                }
                 Err(error) => {
+                    state.outlier().failed(inner.options.clock.next());
                     let cause = match error {
                         ConnectError::Timeout => Cause::Timeout,
                         ConnectError::Failed(reason) => {

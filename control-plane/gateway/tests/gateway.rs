@@ -65,19 +65,21 @@ async fn forwards_and_marks() {
     }
     assert_eq!(origin.connections.load(Ordering::SeqCst), 1);
     let metrics = gateway.metrics();
-    let counters = metrics.endpoints[0].counters;
+    let counters = &metrics.endpoints[0].counters;
     assert_eq!((counters.requests, counters.failures), (21, 0));
-    assert!(counters.latency_micros_sum > 0);
-    assert_eq!(metrics.revisions["rev-a"], counters);
+    assert_eq!(counters.latency.total(), 21);
+    assert_eq!(gateway.revision_counters("shop/app"), [("rev-a".to_owned(), counters.clone())].into());
+    assert!(gateway.revision_counters("shop/ap").is_empty() && gateway.revision_counters("shop/app2").is_empty());
     assert_eq!(client.get("/error").await.status, 500);
     assert_eq!(gateway.metrics().endpoints[0].counters.failures, 1);
 }
 
 #[tokio::test]
-async fn internal_listener_trusts_lanes_and_sees_internal_hosts() {
+async fn internal_listener_trusts_lanes_of_the_namespace_and_sees_internal_hosts() {
     let (gateway, origin) = one("a").await;
     let mut hidden = RouteTable::clone(&table(2, vec![endpoint("a", origin.addr)]));
     hidden.hosts.get_mut("app.test").unwrap().public = false;
+    hidden.sources.insert([127, 0, 0, 1].into(), "shop".into());
     gateway.apply(Arc::new(hidden)).unwrap();
     assert_eq!(Client::connect(gateway.public_addr()).await.get("/").await.status, 404);
     let internal = gateway.add_listener("127.0.0.1:0".parse().unwrap(), Internal).await.unwrap();

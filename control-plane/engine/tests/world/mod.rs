@@ -100,6 +100,10 @@ pub struct World {
     /// Requests that failed for want of an endpoint that runs, and why.
     pub lost: Vec<String>,
     pub now: i64,
+    /// How a pull ends, unless at once and well.
+    pub pulls: BTreeMap<String, ImageState>,
+    /// Phases of the rollout that followed each other: `(from, to)`.
+    pub transitions: BTreeSet<(String, String)>,
     failed: BTreeMap<String, RuntimeError>,
     images: BTreeMap<String, ImageState>,
     scales: BTreeSet<String>,
@@ -139,6 +143,8 @@ impl World {
             load: 0,
             lost: vec![],
             now: 1_000_000,
+            pulls: BTreeMap::new(),
+            transitions: BTreeSet::new(),
             failed: BTreeMap::new(),
             images: BTreeMap::new(),
             scales: BTreeSet::new(),
@@ -191,6 +197,24 @@ impl World {
             Event::Replicas(_) => Cause::Scale,
             _ => Cause::Deploy,
         });
+    }
+
+    /// Whatever runs of the release's revision ends at once, so that it never becomes ready.
+    pub fn crash_new(&mut self) {
+        let to = self.state.release.as_ref().map(|r| r.to.clone()).unwrap_or_default();
+        let mine = self.sandboxes.iter_mut().flat_map(|s| &mut s.containers).filter(|c| c.revision == to);
+        for c in mine.filter(|c| c.state == ContainerState::Running) {
+            c.state = ContainerState::Exited;
+            c.exit_code = Some(1);
+        }
+    }
+
+    pub fn crash_all_while_going_back(&mut self) {
+        if self.state.rollout.phase == "RollingBack" {
+            for n in 0..self.sandboxes.len() {
+                self.disturb(&Event::Crash(n as u8));
+            }
+        }
     }
 
     fn disturb(&mut self, e: &Event) {
@@ -308,6 +332,10 @@ impl World {
             );
         }
         self.rows = d.instances;
+        if d.state.rollout.phase != self.state.rollout.phase {
+            let before = Some(self.state.rollout.phase.clone()).filter(|p| !p.is_empty());
+            self.transitions.insert((before.unwrap_or_else(|| "None".into()), d.state.rollout.phase.clone()));
+        }
         self.state = d.state;
         self.wake_at = d.wake_at;
         self.publish();
@@ -318,7 +346,8 @@ impl World {
         for a in d.actions {
             match &a {
                 Action::Pull { reference } => {
-                    self.images.insert(reference.clone(), ImageState::Present);
+                    let state = self.pulls.get(reference).cloned().unwrap_or(ImageState::Present);
+                    self.images.insert(reference.clone(), state);
                 }
                 Action::Stop { container_id, .. } => {
                     self.check_stop(container_id);
@@ -479,6 +508,12 @@ impl World {
 
     pub fn serving(&self) -> usize {
         self.rows.iter().filter(|r| r.traffic == Traffic::On && self.runs(r)).count()
+    }
+
+    /// Instances that get requests.
+    pub fn carrying(&self) -> usize {
+        let shunned = self.wanted_table.split.as_ref().and_then(|s| s.shunned.clone());
+        self.wanted_table.endpoints.iter().filter(|(_, r)| Some(r) != shunned.as_ref()).count()
     }
 
     pub fn check(&mut self) {

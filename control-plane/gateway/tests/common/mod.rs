@@ -416,18 +416,18 @@ pub fn endpoint(key: &str, addr: SocketAddr) -> Endpoint {
 }
 
 pub fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
-    Backend { namespace: "shop".into(), application: "app".into(), weight, endpoints }
+    Backend { namespace: "shop".into(), application: "app".into(), weight, endpoints, gray: None }
 }
 
 /// `app.test` with everything below `/` at these endpoints.
 pub fn table(generation: u64, endpoints: Vec<Endpoint>) -> Arc<RouteTable> {
-    table_of(generation, vec![backend(100, endpoints)])
+    table_of(generation, vec![backend(10_000, endpoints)])
 }
 
 pub fn table_of(generation: u64, backends: Vec<Backend>) -> Arc<RouteTable> {
     let rule = Rule { name: "shop/app/0".into(), path: (PathKind::PathPrefix, "/".into()), backends };
     let host = Host { public: true, rules: vec![rule] };
-    Arc::new(RouteTable { generation, hosts: [("app.test".to_owned(), host)].into() })
+    Arc::new(RouteTable { generation, hosts: [("app.test".to_owned(), host)].into(), ..RouteTable::default() })
 }
 
 pub async fn gateway() -> Gateway {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sampan_engine::instance::{Action, Instance, Traffic};
 use sampan_engine::reconcile::Decision;
+use sampan_engine::release;
 use sampan_engine::revision::Revision;
-use sampan_engine::route::Serving;
+use sampan_engine::route::{Served, Serving};
 use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, RuntimeError};
 use sampan_schema::application::Spec;
 use sampan_store::StoreError;
@@ -15,7 +16,7 @@ use super::{Ended, Heard, Probing, Reconciler};
 use crate::container;
 
 impl Reconciler {
-    pub(super) fn carry_out(&mut self, app: &str, revisions: &BTreeMap<String, Revision>, d: &Decision) {
+    pub(super) fn carry_out(&mut self, app: &str, replicas: u64, revisions: &BTreeMap<String, Revision>, d: &Decision) {
         // A container has the ports and probes of its own revision: the newest spec may be that of another one.
         let mut specs: BTreeMap<&str, Option<Spec>> = BTreeMap::new();
         let mut spec = |hash: &str| {
@@ -23,7 +24,9 @@ impl Reconciler {
             specs.entry(hash).or_insert_with(|| serde_json::from_value(revision.template.clone()).ok()).clone()
         };
         self.watch_probes(app, &mut spec, d);
-        let serving: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
+        let instances: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
+        let split = release::split(&d.state, replicas);
+        let serving = Served { instances, split };
         if self.serving.get(app) != Some(&serving) {
             self.serving.insert(app.to_owned(), serving);
             self.routes_dirty = true;

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use sampan_engine::reconcile::{self, View};
 use sampan_engine::revision::Revision;
-use sampan_engine::route::{self, Serving};
+use sampan_engine::route::{self, Served};
 use sampan_engine::runtime::{
     ClassStatus, ImageState, Isolation, ObservedSandbox, ProbeReport, Probes, Runtime, RuntimeError,
 };
 use sampan_gateway::Gateway;
 use sampan_schema::application::Spec;
 use sampan_store::{Object, Store, StoreError};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
@@ -134,7 +135,7 @@ struct Reconciler {
     dirty: BTreeSet<String>,
     routes_dirty: bool,
     /// What serves, by app; the route table is made from it.
-    serving: BTreeMap<String, Vec<Serving>>,
+    serving: BTreeMap<String, Served>,
     generation: u64,
 }
 
@@ -291,10 +292,10 @@ impl Reconciler {
             .filter_map(|o: Object| sampan_schema::read(&o.spec).ok())
             .collect();
         self.generation += 1;
-        let serving = &self.serving;
-        let table = route::table(self.generation, &routes, &|ns, name| {
-            serving.get(&objects::key(ns, name)).map(Vec::as_slice).unwrap_or_default()
-        });
+        // Also those that drain: what they still answer may call others.
+        let sandboxes = self.sandboxes.values().flatten().filter(|s| s.ready);
+        let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.clone()))).collect();
+        let table = route::table(self.generation, &routes, &self.serving, sources);
         if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
             tracing::error!(error = %e, "the gateway refuses the route table");
         }
@@ -310,9 +311,13 @@ impl Reconciler {
             let state = objects::state(r, app)?;
             let rows = objects::instances(r, app)?;
             let revisions = objects::revisions(r, app)?;
-            Ok(Some((object, namespace, state, rows, revisions)))
+            let policy = match object.spec.get("gray_policy").and_then(Value::as_str) {
+                Some(policy) => r.object("gray_policy", ns, policy)?.and_then(|o| sampan_schema::read(&o.spec).ok()),
+                None => None,
+            };
+            Ok(Some((object, namespace, state, rows, revisions, policy)))
         })?;
-        let Some((object, namespace, mut state, mut rows, revisions)) = loaded else {
+        let Some((object, namespace, mut state, mut rows, revisions, policy)) = loaded else {
             self.forget(app);
             return Ok(());
         };
@@ -352,6 +357,8 @@ impl Reconciler {
             }
         }
         let mut seen = self.seen(&rows);
+        let judged = state.release.as_ref().is_some_and(|r| r.is_active() && r.gray.is_some());
+        let traffic = if judged { self.parts.gateway.revision_counters(app) } else { BTreeMap::new() };
         let d = reconcile::reconcile(&View {
             namespace: ns,
             name,
@@ -366,8 +373,8 @@ impl Reconciler {
             seen: &seen,
             images: &self.images,
             classes: &self.classes,
-            policy: None,
-            traffic: &BTreeMap::new(),
+            policy: policy.as_ref(),
+            traffic: &traffic,
             // The gateway runs in this process and has the table of the last commit.
             acked: true,
             now,
@@ -384,7 +391,7 @@ impl Reconciler {
         for name in &d.gone {
             self.failed.remove(name);
         }
-        self.carry_out(app, &revisions, &d);
+        self.carry_out(app, spec.replicas.max(0) as u64, &revisions, &d);
         if let Some(at) = d.wake_at {
             self.wakes.insert(app.to_owned(), at);
         } else {
