@@ -9,7 +9,7 @@ GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/n
 # One for each example that has a story.
 DEMOS := demo-gray demo-gray-lane demo-blue-green
 
-.PHONY: help demo $(DEMOS) test bench fresh build lint generate
+.PHONY: help demo $(DEMOS) test test-long bench fresh build lint generate
 
 help:
 	@echo "make demo      quickstart on this machine: terraform apply, requests, an update in place; ends with Ctrl-C"
@@ -18,6 +18,7 @@ help:
 	@echo "make demo-gray-lane   gray revisions of two applications, reached by testers through a third one"
 	@echo "make demo-blue-green  a full second set of instances, looked at, then switched to"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
+	@echo "make test-long    the simulator of releases with 10,000 seeds, optimised"
 	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
 	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
@@ -47,6 +48,11 @@ test:
 	@$(MAKE) --no-print-directory lint build
 	$(TARGET)/debug/xtask generate --check
 	SAMPAN_BIN_DIR=$(TARGET)/debug cargo test --workspace
+
+# Checks of overflow stay on: the point is to find what is wrong.
+test-long:
+	SAMPAN_SEEDS=10000 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
+	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-engine --test gray whatever
 
 bench:
 	@scripts/packages.sh demo
