@@ -165,8 +165,8 @@ fn judge_the_damage(all: &[Outcome], over: Instant) {
     assert!(failed.len() <= during / 5 + 5, "{} of {during} requests failed", failed.len());
 }
 
-const MANUAL: &str = r#"
-  steps = [{ weight_percent = 25, pause = { manual = true } }]"#;
+const MANUAL: &str = "
+  steps = [{ weight_percent = 25, pause = { manual = true } }]";
 
 /// Keys of `sampan rollout status -o json`, as the guide has them.
 const STATUS: [&str; 14] = [
