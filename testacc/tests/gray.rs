@@ -165,8 +165,12 @@ fn judge_the_damage(all: &[Outcome], over: Instant) {
     assert!(failed.len() <= during / 5 + 5, "{} of {during} requests failed", failed.len());
 }
 
+/// The second step ends by itself long after every test has.
 const MANUAL: &str = "
-  steps = [{ weight_percent = 25, pause = { manual = true } }]";
+  steps = [
+    { weight_percent = 25, pause = { manual = true } },
+    { weight_percent = 50, pause = { duration_seconds = 86400 } },
+  ]";
 
 /// Keys of `sampan rollout status -o json`, as the guide has them.
 const STATUS: [&str; 14] = [
@@ -238,10 +242,14 @@ fn a_manual_step_is_promoted_paused_resumed_aborted_and_undone_from_the_command_
 
     release_up_to_the_step(&dev, &mut app, &images[1]);
     a_quarter_of_the_requests_is_gray(&dev, &app);
+    rollout(&dev, &["promote", "web/web"]);
+    let second = reaches(&dev, &app, "Verifying", "");
+    assert_eq!((&second["step"], &second["weight_percent"], &second["ready"]), (&2.into(), &50.0.into(), &2.into()));
     rollout(&dev, &["pause", "web/web"]);
     reaches(&dev, &app, "Paused", "UserPaused");
+    assert_eq!(shares(&dev, &app, 40).len(), 2, "what is reached stays");
     rollout(&dev, &["resume", "web/web"]);
-    reaches(&dev, &app, "Paused", "ManualStep");
+    reaches(&dev, &app, "Verifying", "");
     rollout(&dev, &["promote", "web/web"]);
     let over = reaches(&dev, &app, "Succeeded", "");
     assert_eq!((&over["step"], &over["weight_limited_by"]), (&0.into(), &"".into()), "{over}");
@@ -269,7 +277,7 @@ fn a_quarter_of_the_requests_is_gray(dev: &Dev, app: &App) {
     keys.sort();
     assert_eq!(keys, STATUS, "{status}");
     let numbers = ["step", "total_steps", "wanted", "updated", "ready"].map(|key| status[key].as_u64().unwrap());
-    assert_eq!((numbers, status["weight_percent"].as_f64()), ([1, 2, 1, 1, 1], Some(25.0)), "{status}");
+    assert_eq!((numbers, status["weight_percent"].as_f64()), ([1, 3, 1, 1, 1], Some(25.0)), "{status}");
     let text = |key: &str| status[key].as_str().unwrap().to_owned();
     let (gray, stable) = (text("revision"), text("stable_revision"));
     assert_ne!(gray, stable);

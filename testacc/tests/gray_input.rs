@@ -120,7 +120,8 @@ fn an_application_and_its_policy_have_to_fit_and_a_policy_in_use_stays() {
     configured(&terraform, &single);
     refuses(&terraform, PLAN, &["gray_policy", "one instance cannot be divided", "capacity = extra"]);
     configured(&terraform, &[(REFERENCE, r#""reckless""#)]);
-    refuses(&terraform, PLAN, &["gray_policy", r#"gray_policy "reckless" does not exist in namespace "shop""#]);
+    // The plan cannot know what the same apply makes; the write is refused before anything begins.
+    refuses(&terraform, APPLY, &["gray_policy", r#"gray_policy "reckless" does not exist in namespace "shop""#]);
     configured(&terraform, &[("64Mi", "96Mi")]);
     refuses(&terraform, PLAN, &["resources", "needs new sandboxes", "InPlaceOnly"]);
 
@@ -135,7 +136,10 @@ fn an_application_and_its_policy_have_to_fit_and_a_policy_in_use_stays() {
     assert_eq!(dev.instances("shop", "web"), before, "none of it touched an instance");
 
     // With additional instances also a single one can be released in steps.
-    configured(&terraform, &[single[0], (STEPS, "[{ weight_percent = 10 }]\n  capacity = \"extra\"")]);
+    let extra = (STEPS, "[{ weight_percent = 10 }]\n  capacity = \"extra\"");
+    configured(&terraform, &[extra]);
+    terraform.apply(&[]);
+    configured(&terraform, &[single[0], extra]);
     terraform.apply(&[]);
     assert_eq!(terraform.plan_is_empty(&[]), Ok(()));
     terraform.destroy(&[]);
