@@ -83,13 +83,19 @@ fn next_step(problem: &Problem, connection: &Connection) -> Option<String> {
     Some(match problem.code.as_str() {
         "NOT_FOUND" => match member("kind").as_deref() {
             Some("operation") => "the operation is gone: ask with `sampan rollout status`".into(),
+            Some("revision") => "see what there is: `sampan rollout history APP`".into(),
             Some("instance") => "see what there is: `sampan get instances APP`".into(),
             Some(kind) => format!("see what there is: `sampan get {kind}`"),
             None => return None,
         },
         "FORBIDDEN" => format!("use a token with that permission; this was {}", connection.token_source()),
-        "OPERATION_RUNNING" => "follow it: `sampan rollout status APP --watch`".into(),
-        "VALIDATION" | "IMMUTABLE_FIELD" | "REFERENCE_NOT_FOUND" if !problem.errors.is_empty() => {
+        "OPERATION_RUNNING" | "ROLLING_BACK" | "STEP_NOT_REACHED" => {
+            "follow it: `sampan rollout status APP --watch`".into()
+        }
+        "NO_EARLIER_REVISION" => "see what there is: `sampan rollout history APP`".into(),
+        "VALIDATION" | "IMMUTABLE_FIELD" | "IN_PLACE_NOT_POSSIBLE" | "REFERENCE_NOT_FOUND"
+            if !problem.errors.is_empty() =>
+        {
             "change these fields and try again".into()
         }
         _ if problem.status >= 500 => "look for the request in the server's log".into(),

@@ -78,6 +78,8 @@ mod tests {
             ("ns", "namespace"),
             ("secret", "secret"),
             ("routes", "route"),
+            ("gray-policies", "gray_policy"),
+            ("graypolicy", "gray_policy"),
         ] {
             assert_eq!(kind(word).map(|kind| kind.name), Some(name), "{word}");
         }

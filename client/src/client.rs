@@ -8,6 +8,7 @@ use sampan_schema::event::Event;
 use sampan_schema::instance::Instance;
 use sampan_schema::operation::Operation;
 use sampan_schema::revision::Revision;
+use sampan_schema::rollout::Rollout;
 use sampan_schema::{API_VERSION, Kind, name};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -219,19 +220,57 @@ impl Client {
         self.items("event_list", "", "", query).await
     }
 
+    /// How far the newest release of an application is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollout(&self, ns: &str, name: &str) -> Result<Rollout, Error> {
+        self.server().await?;
+        self.json(Self::request("application_rollout", ns, name, &[])?).await
+    }
+
+    /// A verb on the release that is under way: `endpoint` is `rollout_promote`, `rollout_pause`, `rollout_resume` or
+    /// `rollout_abort`. Answers the release as it was when the verb was taken.
+    ///
+    /// # Errors
+    /// See [`Error`]; a problem when the release does not take it.
+    pub async fn rollout_verb(&self, endpoint: &str, (ns, name): (&str, &str), body: Value) -> Result<Rollout, Error> {
+        self.server().await?;
+        self.json(Self::once(endpoint, (ns, name), body)?).await
+    }
+
+    /// Returns an application to a revision, or to the one before.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollback(&self, ns: &str, name: &str, to_revision: Option<u64>) -> Result<Operation, Error> {
+        self.start("application_rollback", (ns, name), json!({ "to_revision": to_revision })).await
+    }
+
     /// Restarts every instance of an application, once, however often the request must be sent.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn restart(&self, ns: &str, name: &str) -> Result<Operation, Error> {
+        self.start("application_restart", (ns, name), json!({})).await
+    }
+
+    /// What starts an operation.
+    async fn start(&self, endpoint: &str, names: (&str, &str), body: Value) -> Result<Operation, Error> {
         self.server().await?;
-        let mut request = Self::request("application_restart", ns, name, &[])?;
-        request.headers.push(("idempotency-key", crate::idempotency_key()));
-        request.body = Some(json!({}));
+        let request = Self::once(endpoint, names, body)?;
         let mut answer: Value = self.json(request.clone()).await?;
         let inner = answer.get_mut("operation").map(Value::take);
         let operation = inner.unwrap_or(answer);
         self.decode(&request, 202, operation)
+    }
+
+    /// A request that has its effect once, however often it must be sent.
+    fn once(endpoint: &str, (ns, name): (&str, &str), body: Value) -> Result<Request, Error> {
+        let mut request = Self::request(endpoint, ns, name, &[])?;
+        request.headers.push(("idempotency-key", crate::idempotency_key()));
+        request.body = Some(body);
+        Ok(request)
     }
 
     /// Any endpoint by its name in the API table, for what has no method of its own.

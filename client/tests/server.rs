@@ -162,6 +162,29 @@ async fn a_dry_run_is_tried_once_and_a_restart_has_one_key_for_all_tries() {
 }
 
 #[tokio::test]
+async fn a_verb_that_must_be_sent_again_has_one_key_and_a_rollback_names_its_revision() {
+    let script = Script::default()
+        .then(200, server())
+        .raw(503, "retry-after: 0", "busy")
+        .then(202, json!({ "phase": "Paused", "step": 2 }))
+        .then(202, json!({ "operation": { "id": "op2", "phase": "Pending" } }))
+        .then(200, json!({ "phase": "None" }));
+    let client = client(&script).await;
+    let body = json!({ "full": false, "step": 2 });
+    let rollout = client.rollout_verb("rollout_promote", ("shop", "cart"), body).await.unwrap();
+    assert_eq!((rollout.step, rollout.is_paused(), rollout.is_over()), (2, true, false));
+    let key = script.header(1, "idempotency-key");
+    assert!(key.len() == 32 && script.header(2, "idempotency-key") == key, "{key:?}");
+    assert_eq!(client.rollback("shop", "cart", Some(3)).await.unwrap().id, "op2");
+    assert!(client.rollout("shop", "cart").await.unwrap().is_over());
+    let asked = script.asked();
+    assert_eq!(asked[2], "POST /v1/namespaces/shop/applications/cart/rollout/promote");
+    assert_eq!(asked[3], "POST /v1/namespaces/shop/applications/cart/rollback");
+    assert_eq!(script.asked.lock().unwrap()[3].2, r#"{"to_revision":3}"#);
+    assert_eq!(asked[4], "GET /v1/namespaces/shop/applications/cart/rollout");
+}
+
+#[tokio::test]
 async fn a_list_follows_pages_but_not_without_end() {
     let page = |token: Value| json!({ "items": [{ "id": "a" }], "next_page_token": token });
     let script = Script::default().then(200, server()).then(200, page("/a".into())).then(200, page(Value::Null));

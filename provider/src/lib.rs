@@ -4,6 +4,7 @@
 mod data_source;
 mod mapping;
 mod report;
+mod report_data;
 mod resource;
 mod settings;
 mod wait;

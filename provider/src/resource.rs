@@ -186,12 +186,13 @@ impl KindResource {
                 None => return self.applied(change, &object),
             },
         };
-        if change.plan.at("rollout.wait_for").and_then(Value::as_str) == Some("started") {
+        let wait_for = change.plan.at("rollout.wait_for").and_then(Value::as_str);
+        if wait_for == Some("started") {
             return self.applied(change, &object);
         }
         let revision = object.status().get("update_revision").and_then(Json::as_str).unwrap_or_default().to_owned();
         let id = operation.id.clone();
-        let waited = wait::operation(cx, &to.client, operation, &revision).await;
+        let waited = wait::operation(cx, &to.client, operation, &revision, wait_for == Some("completed")).await;
         // What was reached; a failure to read it does not make the write undone.
         let fresh =
             tokio::time::timeout(GRACE, to.client.get(self.kind, self.names(change.plan).0, self.names(change.plan).1))
@@ -215,7 +216,7 @@ impl KindResource {
         match waited {
             Waited::Over(operation) => match operation.phase {
                 Phase::Succeeded => applied,
-                Phase::Paused if is_planned_pause(&operation) => {
+                Phase::Paused if wait::is_planned_pause(&operation.reason) => {
                     applied.with_diagnostics([Diagnostic::warning("Release is paused", paused(&operation))])
                 }
                 Phase::Paused => applied.with_diagnostics([unfinished(paused(&operation))]),
@@ -387,13 +388,18 @@ fn running(object: &Remote) -> Option<&str> {
     (matches!(phase, "Pending" | "Running") && !id.is_empty()).then_some(id)
 }
 
-/// A pause that somebody asked for is no failure.
-fn is_planned_pause(operation: &Operation) -> bool {
-    matches!(operation.reason.as_str(), "ManualStep" | "WaitingApproval" | "NoTraffic" | "UserPaused")
-}
-
 fn paused(operation: &Operation) -> String {
-    format!("The operation {} is paused: {}: {}.", operation.id, operation.reason, operation.message)
+    let Operation { id, reason, message, namespace, name, .. } = operation;
+    let why = if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") };
+    let next = if wait::is_planned_pause(reason) {
+        format!("It goes on with {}.", wait::way_on(operation))
+    } else {
+        format!(
+            "The release stays as it is. Look at it with `sampan rollout status {namespace}/{name}`, then `promote`, \
+             `abort` or `undo` it, or apply a change that repairs it."
+        )
+    };
+    format!("The operation {id} is paused: {why}.\n\n{next}")
 }
 
 fn failed(operation: &Operation, creating: bool, lenient: bool) -> String {
@@ -469,7 +475,12 @@ impl Resource<Connection> for KindResource {
                 let path = format!("status.last_operation.{what}");
                 prior.at(&path).and_then(Value::as_str).unwrap_or_default().to_owned()
             };
-            if matches!(last("phase").as_str(), "Failed" | "RolledBack" | "Aborted") {
+            let failed = match last("phase").as_str() {
+                "Failed" | "RolledBack" | "Aborted" => true,
+                "Paused" => !wait::is_planned_pause(&last("reason")),
+                _ => false,
+            };
+            if failed {
                 planned.set("status", Value::UNKNOWN);
                 d.warn(
                     None,
@@ -605,7 +616,7 @@ impl Resource<Connection> for KindResource {
             Err(failure) => return Applied::failed(failure.diagnostics(self.kind, &summary)),
         };
         let id = operation.id.clone();
-        let detail = match wait::operation(&cx, &to.client, operation, "").await {
+        let detail = match wait::operation(&cx, &to.client, operation, "", false).await {
             Waited::Over(operation) if operation.phase == Phase::Succeeded => return Applied::gone(),
             Waited::Over(operation) => wait::outcome(&operation),
             Waited::Interrupted(_) => format!("Waiting was interrupted. The operation {id} goes on at the server."),

@@ -2,8 +2,10 @@
 
 use crate::data_source::KindData;
 use crate::report;
+use crate::report_data::ReportData;
 use crate::resource::KindResource;
 use sampan_client::{Client, Config, Token};
+use sampan_schema::report::REPORTS;
 use sampan_schema::{KINDS, name};
 use std::path::PathBuf;
 use tf_plugin::{Attr, Configured, Context, Diagnostics, Object, Provider, Registry, Schema, path};
@@ -59,6 +61,9 @@ impl Provider for Sampan {
     fn register(&self, registry: &mut Registry<Connection>) {
         for kind in KINDS {
             registry.resource(KindResource::new(kind)).data_source(KindData::new(kind));
+        }
+        for report in REPORTS {
+            registry.data_source(ReportData::new(report));
         }
     }
 

@@ -23,11 +23,33 @@ pub(crate) enum Waited {
     Lost(Error),
 }
 
-/// Waits until the operation is over, tells a reader of the log how far it is, and never ends it.
-pub(crate) async fn operation(cx: &Context, client: &Client, mut now: Operation, revision: &str) -> Waited {
+/// A pause that somebody asked for is no failure.
+pub(crate) fn is_planned_pause(reason: &str) -> bool {
+    matches!(reason, "ManualStep" | "WaitingApproval" | "NoTraffic" | "UserPaused")
+}
+
+/// What ends a planned pause.
+pub(crate) fn way_on(operation: &Operation) -> String {
+    let app = format!("{}/{}", operation.namespace, operation.name);
+    match operation.reason.as_str() {
+        "UserPaused" => format!("`sampan rollout resume {app}`, or `sampan rollout promote {app}` past the step"),
+        _ => format!("`sampan rollout promote {app}`"),
+    }
+}
+
+/// Waits until the operation is over or paused, tells a reader of the log how far it is, and never ends it. `through`:
+/// a planned pause is waited out too.
+pub(crate) async fn operation(
+    cx: &Context,
+    client: &Client,
+    mut now: Operation,
+    revision: &str,
+    through: bool,
+) -> Waited {
     let mut told = String::new();
     loop {
-        if now.phase.is_terminal() || now.phase == Phase::Paused {
+        let stands = now.phase == Phase::Paused && !(through && is_planned_pause(&now.reason));
+        if now.phase.is_terminal() || stands {
             return Waited::Over(now);
         }
         let text = progress(&now, revision);
@@ -72,6 +94,9 @@ pub(crate) fn progress(operation: &Operation, revision: &str) -> String {
     let id = &operation.id;
     match (operation.kind.as_str(), operation.phase) {
         (kind, Phase::Pending) => format!("{kind}: waiting to begin (operation {id})"),
+        (kind, Phase::Paused) => {
+            format!("{kind}: {text}, paused: {} (operation {id}); go on with {}", operation.reason, way_on(operation))
+        }
         (kind, _) => format!("{kind}: {text} (operation {id})"),
     }
 }

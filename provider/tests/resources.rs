@@ -32,6 +32,14 @@ fn cart() -> Object {
         .with("network", Object::new().with("ports", Value::map([("http", Value::from(port()))])))
 }
 
+fn step() -> Object {
+    Object::new()
+        .with("replicas", "10%")
+        .with("weight_percent", tf_plugin::Number::parse("2.25").unwrap())
+        .with("pause", Object::new().with("manual", true))
+        .with("analysis", Value::set(["errors".into()]))
+}
+
 fn port() -> Object {
     Object::new().with("container_port", 8080)
 }
@@ -99,6 +107,12 @@ async fn the_schema_of_the_provider_is_what_was_reviewed() {
             let _ = writeln!(out, "{what} {name}, version {}. {}", schema.version, schema.body.description);
             write(&mut out, &schema.body.attrs, 1);
         }
+    }
+    for report in sampan_schema::report::REPORTS {
+        let name = format!("sampan_{}", report.name);
+        let schema = core.data_source_schema(&name).unwrap();
+        let _ = writeln!(out, "data {name}, version {}. {}", schema.version, schema.body.description);
+        write(&mut out, &schema.body.attrs, 1);
     }
     insta::assert_snapshot!(out);
 }
@@ -182,6 +196,14 @@ async fn every_other_kind_is_created_planned_empty_imported_and_deleted() {
             "sampan_config_map",
             "shop/conf",
             Object::new().with("name", "conf").with("data", Value::map([("a", "b".into())])),
+        ),
+        (
+            "sampan_gray_policy",
+            "shop/careful",
+            Object::new().with("name", "careful").with("steps", Value::list([step().into()])).with(
+                "analysis",
+                Value::map([("errors", Value::from(Object::new().with("type", "error_rate").with("max_percent", 1)))]),
+            ),
         ),
         (
             "sampan_route",
@@ -469,4 +491,122 @@ async fn unknown_settings_still_plan_and_wrong_ones_are_refused() {
     }
     let both = Object::new().with("endpoint", "https://x.example").with("token", "a").with("token_file", "b");
     assert!(core.configure(both).await.unwrap().has_errors());
+}
+
+fn waits_for(what: &str) -> Object {
+    cart().with("rollout", Object::new().with("wait_for", what))
+}
+
+#[tokio::test]
+async fn manual_step_applies_with_warning() {
+    let (core, fake) = core().await;
+    let state = created(&core, "sampan_application", cart()).await;
+    for (replicas, reason, command) in [
+        (3, "ManualStep", "sampan rollout promote shop/cart"),
+        (4, "WaitingApproval", "sampan rollout promote shop/cart"),
+        (5, "NoTraffic", "sampan rollout promote shop/cart"),
+        (6, "UserPaused", "sampan rollout resume shop/cart"),
+    ] {
+        fake.world().ends = Some(("Paused", reason, ""));
+        let config = cart().with("replicas", replicas);
+        let (now, d) = core.read("sampan_application", &state).await.unwrap();
+        assert!(d.is_empty(), "{d}");
+        let (after, d) = core.change("sampan_application", now.as_ref(), Some(config.clone())).await.unwrap();
+        assert!(!d.has_errors() && says(&d, reason) && says(&d, command), "{d}");
+        // The pause is as it was planned: nothing is tried again.
+        plans_empty(&core, "sampan_application", &after.unwrap(), config).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_nobody_planned_is_an_error_and_is_tried_again() {
+    let (core, fake) = core().await;
+    for (wait_for, reason) in
+        [("paused_or_completed", "AnalysisFailed"), ("completed", "Failures"), ("completed", "TrafficOnStable")]
+    {
+        fake.world().objects.clear();
+        fake.world().ends = Some(("Succeeded", "", ""));
+        let state = created(&core, "sampan_application", waits_for(wait_for)).await;
+        fake.world().ends = Some(("Paused", reason, "errors: 9 % of 120"));
+        let config = waits_for(wait_for).with("replicas", 3);
+        let (after, d) = core.change("sampan_application", Some(&state), Some(config.clone())).await.unwrap();
+        assert!(
+            d.has_errors() && says(&d, reason) && says(&d, "9 % of 120") && says(&d, "rollout status shop/cart"),
+            "{d}"
+        );
+        let plan = core.plan("sampan_application", after.as_ref(), Some(config)).await.unwrap();
+        assert!(plan.planned.as_ref().unwrap().attr("status").is_unknown() && says(&plan.diagnostics, reason));
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_the_end_waits_through_a_planned_pause() {
+    let (core, fake) = core().await;
+    let state = created(&core, "sampan_application", waits_for("completed")).await;
+    fake.world().ends = Some(("Paused", "ManualStep", ""));
+    let paused = fake.clone();
+    let promote = tokio::spawn(async move {
+        let end = Instant::now() + Duration::from_secs(20);
+        // Seen paused by the waiting provider, and asked about again.
+        while paused.count("GET", "/v1/operations/op2") < 3 {
+            assert!(Instant::now() < end, "nobody waits");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        paused.world().ends = Some(("Succeeded", "", ""));
+    });
+    let config = waits_for("completed").with("replicas", 3);
+    let (after, d) = core.change("sampan_application", Some(&state), Some(config)).await.unwrap();
+    promote.await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(after.unwrap().object.at("status.last_operation.phase").and_then(Value::as_str), Some("Succeeded"));
+}
+
+#[tokio::test]
+async fn rollback_fails_the_apply() {
+    let (core, fake) = core().await;
+    for phase in ["RolledBack", "Aborted"] {
+        fake.world().objects.clear();
+        fake.world().ends = Some(("Succeeded", "", ""));
+        let state = created(&core, "sampan_application", cart()).await;
+        fake.world().ends = Some((phase, "AnalysisFailed", "errors"));
+        let config = cart().with("replicas", 3);
+        let (_, d) = core.change("sampan_application", Some(&state), Some(config)).await.unwrap();
+        assert!(d.has_errors() && says(&d, phase) && says(&d, "AnalysisFailed"), "{d}");
+    }
+}
+
+#[tokio::test]
+async fn reports_are_read_by_data_sources() {
+    let (core, fake) = core().await;
+    let answers = [
+        (
+            format!("{CART}/rollout"),
+            json!({ "phase": "Paused", "step": 1, "total_steps": 3, "weight_percent": 2.5,
+            "analysis": [{ "name": "errors", "result": "Running", "message": "12 of 50" }] }),
+        ),
+        (format!("{CART}/revisions"), json!({ "items": [{ "hash": "b", "number": 2 }, { "hash": "a", "number": 1 }] })),
+    ];
+    fake.world().reports.extend(answers);
+    fake.world().operations.insert(
+        "op9".into(),
+        json!({ "id": "op9", "kind": "deploy", "phase": "Failed",
+        "progress": { "total": 2, "failing": ["cart-1: CrashLoop"] } }),
+    );
+    let of_cart = || Object::new().with("application", "cart");
+    let (rollout, d) = core.data("sampan_rollout", of_cart()).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let rollout = rollout.unwrap();
+    assert_eq!(rollout.attr("namespace").as_str(), Some("shop"));
+    assert_eq!((rollout.attr("phase").as_str(), rollout.attr("total_steps").as_i64()), (Some("Paused"), Some(3)));
+    assert_eq!(rollout.at("analysis[0].result").and_then(Value::as_str), Some("Running"));
+    let (revisions, d) = core.data("sampan_application_revisions", of_cart()).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(revisions.unwrap().at("revisions[1].hash").and_then(Value::as_str), Some("a"));
+    let (operation, d) = core.data("sampan_operation", Object::new().with("id", "op9")).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(operation.unwrap().at("progress.failing[0]").and_then(Value::as_str), Some("cart-1: CrashLoop"));
+    let (_, d) = core.data("sampan_operation", Object::new().with("id", "gone")).await.unwrap();
+    assert!(d.has_errors() && says(&d, "Not found"), "{d}");
+    let (_, d) = core.data("sampan_operation", Object::new().with("id", "a/b")).await.unwrap();
+    assert!(d.has_errors(), "{d}");
 }

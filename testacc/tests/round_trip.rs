@@ -57,6 +57,47 @@ resource "sampan_secret" "plain" {
   wo_version = 1
 }
 
+resource "sampan_gray_policy" "full" {
+  namespace   = sampan_namespace.full.name
+  name        = "careful"
+  description = "Step by step."
+  labels      = { team = "a" }
+  strategy    = "canary"
+  capacity    = "extra"
+  steps = [
+    {
+      replicas = "1"
+      matches = [{
+        path         = { type = "Exact", value = "/env" }
+        method       = "GET"
+        headers      = [{ name = "x-user", type = "Mod", values = ["10", "3"] }]
+        query_params = [{ name = "beta", value = "yes" }]
+        cookies      = [{ name = "team", type = "In", values = ["b", "a"] }]
+        source_cidrs = ["192.0.2.0/24", "10.0.0.0/8"]
+      }]
+      pause    = { manual = true }
+      analysis = []
+    },
+    { replicas = "50%", weight_percent = 12.25, pause = { duration_seconds = 1 }, analysis = ["slow", "errors"] },
+  ]
+  allow_large_first_step    = true
+  tag                       = "canary"
+  sticky                    = { key = "header", name = "x-user" }
+  on_failure                = "rollback"
+  on_new_release            = "reject"
+  promotion_timeout_seconds = 3600
+  analysis = {
+    errors = { type = "error_rate", max_percent = 5, max_delta_percent = 0.25, min_samples = 10 }
+    slow   = { type = "response_time", max_p95_ms = 500, max_p95_ratio = 1.5, interval_seconds = 30 }
+    alive  = { type = "restart_count", max = 0, failure_limit = 1 }
+  }
+}
+resource "sampan_gray_policy" "plain" {
+  namespace = sampan_namespace.plain.name
+  name      = "plain"
+  steps     = [{ weight_percent = 5 }]
+}
+
 resource "sampan_application" "full" {
   namespace       = sampan_namespace.full.name
   name            = "hello"
@@ -64,6 +105,7 @@ resource "sampan_application" "full" {
   labels          = { team = "a" }
   replicas        = 2
   isolation_class = "runc"
+  gray_policy     = sampan_gray_policy.full.name
   resources       = { cpu = "0.2", memory = "65536Ki" }
   container = {
     image             = var.image
@@ -108,6 +150,7 @@ resource "sampan_application" "full" {
     }
   }
   update_strategy = {
+    type                      = "InPlaceIfPossible"
     max_unavailable           = "50%"
     max_surge                 = "1"
     min_ready_seconds         = 0
@@ -154,13 +197,15 @@ resource "sampan_route" "plain" {
 "#;
 
 /// Address and id of every resource.
-const IDS: [(&str, &str); 10] = [
+const IDS: [(&str, &str); 12] = [
     ("sampan_namespace.full", "full"),
     ("sampan_namespace.plain", "plain"),
     ("sampan_config_map.full", "full/settings"),
     ("sampan_config_map.plain", "plain/plain"),
     ("sampan_secret.full", "full/keys"),
     ("sampan_secret.plain", "plain/plain"),
+    ("sampan_gray_policy.full", "full/careful"),
+    ("sampan_gray_policy.plain", "plain/plain"),
     ("sampan_application.full", "full/hello"),
     ("sampan_application.plain", "plain/plain"),
     ("sampan_route.full", "full/hello"),
@@ -270,7 +315,7 @@ fn every_noun_is_read_as_it_was_applied_and_leaves_nothing_behind() {
     let blocks = IDS.map(|(to, id)| format!("import {{\n  to = {to}\n  id = \"{id}\"\n}}\n"));
     by_block.write("main.tf", &format!("{MAIN}{}", blocks.concat()));
     let imported = by_block.apply(&vars).text();
-    assert!(imported.contains("10 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
+    assert!(imported.contains("12 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
     for imported in [&by_command, &by_block] {
         assert_eq!(imported.plan_is_empty(&vars), Ok(()));
         // `terraform import` leaves the edges between resources out of the state; the first apply puts them there.

@@ -83,6 +83,7 @@ fn rows(images: &Images) -> Vec<Row> {
     rows.extend(application_rows(images));
     rows.extend(["startup", "readiness", "liveness"].into_iter().flat_map(probe_rows));
     rows.extend(route_rows());
+    rows.extend(policy_rows());
     rows
 }
 
@@ -126,6 +127,9 @@ fn application_rows(images: &Images) -> Vec<Row> {
             .around(json!({ "network": { "ports": { "extra": {} } } })),
         app("/network/ports/extra/protocol", json!("TCP"), json!("HTTP"))
             .around(json!({ "network": { "ports": { "extra": { "container_port": 9000 } } } })),
+        // Of a policy that divides no instance, since there is one only.
+        app("/gray_policy", json!("one"), json!("two")),
+        app("/update_strategy/type", json!("InPlaceOnly"), json!("InPlaceIfPossible")),
         app("/update_strategy/max_unavailable", json!("1"), json!("50%")),
         app("/update_strategy/max_surge", json!("1"), json!("100%")),
         app("/update_strategy/min_ready_seconds", json!(0), json!(1)),
@@ -195,6 +199,82 @@ fn route_rows() -> Vec<Row> {
     ]
 }
 
+fn policy_rows() -> Vec<Row> {
+    let policy = |at: &str, a: Value, b: Value| row("gray_policy", at, a, b);
+    // Laid over the only step.
+    let step = |field: &str, a: Value, b: Value, around: Value| {
+        let mut steps = json!({ "steps": [{ "replicas": "1", "weight_percent": 5 }] });
+        merge(&mut steps["steps"][0], &around);
+        steps["steps"][0].as_object_mut().unwrap().retain(|_, v| !v.is_null());
+        policy(&format!("/steps/0/{field}"), a, b).around(steps)
+    };
+    let condition = |field: &str, a: Value, b: Value, around: Value| {
+        let matches = json!({ "weight_percent": null, "matches": [around] });
+        step(&format!("matches/0/{field}"), a, b, matches)
+    };
+    let analysis = |field: &str, a: Value, b: Value, kind: &str| {
+        policy(&format!("/analysis/one/{field}"), a, b).around(json!({ "analysis": { "one": { "type": kind } } }))
+    };
+    let sticky = |field: &str, a: Value, b: Value, around: Value| {
+        policy(&format!("/sticky/{field}"), a, b).around(json!({ "sticky": around }))
+    };
+    let mut rows = vec![
+        policy("/strategy", json!("blue_green"), json!("batch")).around(json!({ "steps": [{}] })),
+        policy("/capacity", json!("shared"), json!("extra")),
+        policy("/allow_large_first_step", json!(false), json!(true)),
+        policy("/tag", json!("one"), json!("two")),
+        policy("/on_failure", json!("abort"), json!("rollback")),
+        policy("/on_new_release", json!("supersede"), json!("reject")),
+        policy("/scale_down_delay_seconds", json!(60), json!(61))
+            .around(json!({ "strategy": "blue_green", "steps": [{ "weight_percent": 5 }] })),
+        policy("/promotion_timeout_seconds", json!(60), json!(61)),
+        sticky("key", json!("cookie"), json!("header"), json!({ "name": "one" })),
+        sticky("name", json!("one"), json!("two"), json!({})),
+        sticky("max_age_seconds", json!(60), json!(61), json!({})),
+        step("replicas", json!("1"), json!("10%"), json!({})),
+        step("weight_percent", json!(5), json!(5.25), json!({})),
+        step("pause/duration_seconds", json!(60), json!(61), json!({})),
+        step("pause/manual", json!(true), json!(true), json!({})),
+        step("analysis/0", json!("one"), json!("two"), json!({ "analysis": ["one"] })),
+        condition("path/type", json!("PathPrefix"), json!("Exact"), json!({ "path": { "value": "/one" } })),
+        condition("path/value", json!("/one"), json!("/two"), json!({})),
+        condition("method", json!("GET"), json!("PUT"), json!({})),
+        condition(
+            "source_cidrs/0",
+            json!("192.0.2.0/24"),
+            json!("10.0.0.0/8"),
+            json!({ "source_cidrs": ["10.1.0.0/16"] }),
+        ),
+    ];
+    for list in ["headers", "query_params", "cookies"] {
+        let value = |field: &str, a: &str, b: &str, around: Value| {
+            let mut whole = json!({ "name": "x-one" });
+            merge(&mut whole, &around);
+            condition(&format!("{list}/0/{field}"), json!(a), json!(b), json!({ list: [whole] }))
+        };
+        rows.extend([
+            value("name", "x-one", "x-two", json!({ "value": "one" })),
+            value("type", "Prefix", "RegularExpression", json!({ "value": "one" })),
+            value("value", "one", "two", json!({})),
+            value("values/0", "one", "two", json!({ "type": "In", "values": ["one"] })),
+        ]);
+    }
+    for (field, a, b, kind) in [
+        ("interval_seconds", json!(30), json!(31), "error_rate"),
+        ("failure_limit", json!(1), json!(2), "error_rate"),
+        ("min_samples", json!(1), json!(2), "error_rate"),
+        ("max_percent", json!(1), json!(2.5), "error_rate"),
+        ("max_delta_percent", json!(1), json!(2.5), "error_rate"),
+        ("max_p95_ms", json!(100), json!(200), "response_time"),
+        ("max_p95_ratio", json!(2), json!(2.5), "response_time"),
+        ("max", json!(1), json!(2), "restart_count"),
+        ("type", json!("error_rate"), json!("restart_count"), "error_rate"),
+    ] {
+        rows.push(analysis(field, a, b, kind));
+    }
+    rows
+}
+
 /// The plainest spec of a kind.
 fn plain(kind: &Kind, name: &str, image: &str) -> Value {
     match kind.name {
@@ -215,6 +295,8 @@ fn plain(kind: &Kind, name: &str, image: &str) -> Value {
             "namespace": NS, "name": name, "hostnames": [format!("{name}.test")],
             "rules": [{ "name": "all", "backends": [{ "application": "web", "port": "http" }] }],
         }),
+        "gray_policy" => json!({ "namespace": NS, "name": name, "steps": [{ "weight_percent": 5 }],
+            "analysis": { "one": { "type": "error_rate" }, "two": { "type": "response_time" } } }),
         other => panic!("a new kind {other} needs a plain spec here"),
     }
 }
@@ -438,8 +520,10 @@ impl Matrix {
             all.entry(format!("sampan_{kind}")).or_default().insert(label.to_owned(), spec);
         };
         let namespaces = ["sampan_namespace.matrix", "sampan_namespace.matrix-b"];
-        let content: Vec<String> =
-            ["config_map", "secret"].iter().flat_map(|k| ["one", "two"].map(|n| format!("sampan_{k}.{n}"))).collect();
+        let content: Vec<String> = ["config_map", "secret", "gray_policy"]
+            .iter()
+            .flat_map(|k| ["one", "two"].map(|n| format!("sampan_{k}.{n}")))
+            .collect();
         let content: Vec<&str> = content.iter().map(String::as_str).chain(namespaces).collect();
         let webs = ["sampan_application.web", "sampan_application.web-b", "sampan_application.web-other"];
         for name in [NS, OTHER_NS] {
@@ -449,6 +533,12 @@ impl Matrix {
             for name in ["one", "two"] {
                 add(kind, name, plain(sampan_schema::kind(kind).unwrap(), name, ""), &namespaces);
             }
+        }
+        for name in ["one", "two"] {
+            // One instance can follow it, since it divides none.
+            let mut spec = plain(&sampan_schema::GRAY_POLICY, name, "");
+            spec["capacity"] = "extra".into();
+            add("gray_policy", name, spec, &namespaces);
         }
         // Routes need their backends to exist, not to run.
         for (label, name, namespace) in [("web", "web", NS), ("web-b", "web-b", NS), ("web-other", "web", OTHER_NS)] {

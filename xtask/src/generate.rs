@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sampan_schema::KINDS;
+use sampan_schema::report::REPORTS;
 use serde_json::{Map, Value};
 
 use crate::page;
@@ -43,6 +44,10 @@ fn files(root: &Path) -> Result<BTreeMap<String, String>, String> {
         files.insert(format!("docs/resources/{name}.md"), page::resource(kind, &resource, &import));
         let data = example(&format!("examples/data-sources/sampan_{name}/data-source.tf"))?;
         files.insert(format!("docs/data-sources/{name}.md"), page::data_source(kind, &data));
+    }
+    for report in REPORTS {
+        let data = example(&format!("examples/data-sources/sampan_{}/data-source.tf", report.name))?;
+        files.insert(format!("docs/data-sources/{}.md", report.name), page::report(report, &data));
     }
     Ok(files)
 }

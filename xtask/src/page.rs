@@ -1,6 +1,7 @@
 //! Pages of the Terraform Registry, in its own form: front matter, example, schema with anchors, import.
 
 use sampan_schema::Kind;
+use sampan_schema::report::Report;
 use serde_json::{Map, Value, json};
 
 /// Arguments of the provider block: name, JSON type, text. The test `docs` compares them with the provider itself.
@@ -106,6 +107,31 @@ pub fn data_source(kind: &Kind, example: &str) -> String {
     let rest = properties(spec)
         .filter(|(key, schema)| *key != "name" && *key != "namespace" && extension(schema, "write_only").is_none());
     for (attribute, schema) in rest.chain(properties(&all)) {
+        out += &line(attribute, schema, "", &[], View::Reading, &mut nested);
+    }
+    out += &below(nested);
+    out
+}
+
+/// `docs/data-sources/REPORT.md`.
+pub fn report(report: &Report, example: &str) -> String {
+    let name = format!("sampan_{}", report.name);
+    let mut out = front(&format!("{name} Data Source - sampan"), report.about);
+    out += &format!("# {name} (Data Source)\n\n{}\n\n", report.about);
+    out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n### Required\n\n");
+    let mut nested = Vec::new();
+    let (argument, about) = report.argument;
+    let text = |about: &str| json!({ "type": "string", "description": about });
+    let named = text(about);
+    let namespace = text("Namespace of the application. Null means the provider's.");
+    out += &line(argument, &named, "", &[], View::Reading, &mut nested);
+    if report.namespaced {
+        out += "\n### Optional\n\n";
+        out += &line("namespace", &namespace, "", &[], View::Reading, &mut nested);
+    }
+    out += "\n### Read-Only\n\n";
+    let schema = report.schema();
+    for (attribute, schema) in properties(&schema).filter(|(name, _)| *name != argument) {
         out += &line(attribute, schema, "", &[], View::Reading, &mut nested);
     }
     out += &below(nested);
@@ -331,13 +357,18 @@ mod tests {
 
     #[test]
     fn every_nested_schema_that_is_named_is_there() {
-        for kind in sampan_schema::KINDS {
-            for page in [resource(kind, "", ""), data_source(kind, "")] {
-                for link in page.split("(#").skip(1) {
-                    let anchor = link.split(')').next().unwrap();
-                    assert!(page.contains(&format!("<a id=\"{anchor}\"></a>")), "{}: {anchor}", kind.name);
-                }
+        let check = |name: &str, page: &str| {
+            for link in page.split("(#").skip(1) {
+                let anchor = link.split(')').next().unwrap();
+                assert!(page.contains(&format!("<a id=\"{anchor}\"></a>")), "{name}: {anchor}");
             }
+        };
+        for kind in sampan_schema::KINDS {
+            check(kind.name, &resource(kind, "", ""));
+            check(kind.name, &data_source(kind, ""));
+        }
+        for one in sampan_schema::report::REPORTS {
+            check(one.name, &report(one, ""));
         }
     }
 

@@ -16,6 +16,8 @@ use std::time::Duration;
 pub struct World {
     pub objects: BTreeMap<String, Value>,
     pub operations: BTreeMap<String, Value>,
+    /// Answers to reads of what is no object, by path.
+    pub reports: BTreeMap<String, Value>,
     /// Method, path and body of every request.
     pub asked: Vec<(String, String, Value)>,
     /// The phase in which releases end; nothing keeps them running.
@@ -35,6 +37,7 @@ impl Fake {
         let world = World {
             objects: BTreeMap::new(),
             operations: BTreeMap::new(),
+            reports: BTreeMap::new(),
             asked: Vec::new(),
             ends: Some(("Succeeded", "", "")),
             dry_run: json!({ "change_class": "none" }),
@@ -98,6 +101,9 @@ impl World {
             let _ = item;
             return (200, self.dry_run.clone());
         }
+        if let Some(report) = self.reports.get(path) {
+            return (200, report.clone());
+        }
         let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
         let kind = KINDS.iter().find(|k| k.collection == parts[parts.len() - 2]).unwrap();
         let not_found = || (404, problem(404, "NOT_FOUND", json!([])));
@@ -147,6 +153,7 @@ impl World {
                 "update_revision": format!("r{generation}"), "image_digest": "sha256:1", "isolation_class": "runc",
                 "reason": "", "message": "", "replicas": 2, "ready_replicas": 2, "updated_replicas": 2 }),
             "secret" => json!({ "keys": ["A"] }),
+            "gray_policy" => json!({ "used_by": [] }),
             "route" => json!({ "urls": ["http://shop.example/"] }),
             "config_map" => json!({ "content_hash": format!("h{generation}") }),
             _ => json!({ "phase": "Active" }),
@@ -169,7 +176,8 @@ impl World {
     fn begin(&mut self, what: &str, path: &str) -> Value {
         let id = format!("op{}", self.next);
         self.next += 1;
-        let operation = json!({ "id": id, "kind": what, "target_kind": "application", "name": path, "phase": "Running",
+        let operation = json!({ "id": id, "kind": what, "target_kind": "application", "namespace": "shop", "name": "cart",
+            "path": path, "phase": "Running",
             "reason": "", "message": "", "progress": { "total": 2, "updated": 1, "ready": 1, "failing": [] } });
         self.operations.insert(id, operation.clone());
         self.note(path, &operation);
@@ -190,12 +198,13 @@ impl World {
         let Some(mut operation) = self.operations.get(id).cloned() else {
             return (404, problem(404, "NOT_FOUND", json!([])));
         };
-        if let Some((phase, reason, message)) = self.ends.filter(|_| operation["phase"] == "Running") {
+        let open = operation["phase"] == "Running" || operation["phase"] == "Paused";
+        if let Some((phase, reason, message)) = self.ends.filter(|_| open) {
             operation["phase"] = phase.into();
             operation["reason"] = reason.into();
             operation["message"] = message.into();
             self.operations.insert(id.to_owned(), operation.clone());
-            let path = operation["name"].as_str().unwrap().to_owned();
+            let path = operation["path"].as_str().unwrap().to_owned();
             if operation["kind"] == "delete" && phase == "Succeeded" {
                 self.objects.remove(&path);
             } else {
