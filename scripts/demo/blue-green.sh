@@ -11,7 +11,7 @@ show "$before"
 step "version 2, while requests keep coming: a second set is made, and waits"
 load
 image 2
-tf apply -auto-approve -no-color | grep -e 'sampan rollout promote' -e 'Apply complete' || true
+tf apply -auto-approve -no-color | grep -e 'It goes on with' -e 'Apply complete' || true
 show "$(instances blue-green hello)"
 echo "everybody:"
 found=$(versions 20)

@@ -32,7 +32,7 @@ visits "$found" 1 1 1
 
 step "version 2 of front and back: for testers only, and then it waits"
 both 2
-tf apply -auto-approve -no-color | grep -e 'sampan rollout promote' -e 'Apply complete' || true
+tf apply -auto-approve -no-color | grep -e 'It goes on with' -e 'Apply complete' || true
 echo "everybody:"
 found=$(chain)
 echo "$found"

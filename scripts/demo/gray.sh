@@ -10,7 +10,7 @@ versions 20
 step "version 2, while requests keep coming: one instance first, then two, then it waits"
 load
 image 2
-tf apply -auto-approve -no-color | grep -e 'sampan rollout promote' -e 'Apply complete' || true
+tf apply -auto-approve -no-color | grep -e 'It goes on with' -e 'Apply complete' || true
 sampan rollout status gray/hello
 found=$(versions 40)
 echo "$found"
@@ -30,7 +30,8 @@ step "version 3 answers every request with 500: its first step is its last"
 load
 image 3
 if said=$(tf apply -auto-approve -no-color 2>&1); then wrong "the apply of a broken version has to fail"; fi
-grep -e 'AnalysisFailed' -e 'rolled back' <<<"$said" || wrong "the apply does not say why it failed: $said"
+sed -n '/AnalysisFailed/,/rolled back/p' <<<"$said"
+grep -q 'AnalysisFailed' <<<"$said" || wrong "the apply does not say why it failed: $said"
 unload
 found=$(versions 40)
 echo "$found"
