@@ -129,7 +129,7 @@ fn application_rows(images: &Images) -> Vec<Row> {
             .around(json!({ "network": { "ports": { "extra": { "container_port": 9000 } } } })),
         // Of a policy that divides no instance, since there is one only.
         app("/gray_policy", json!("one"), json!("two")),
-        app("/update_strategy/type", json!("InPlaceOnly"), json!("InPlaceIfPossible")),
+        app("/update_strategy/type", json!("InPlaceIfPossible"), json!("InPlaceOnly")),
         app("/update_strategy/max_unavailable", json!("1"), json!("50%")),
         app("/update_strategy/max_surge", json!("1"), json!("100%")),
         app("/update_strategy/min_ready_seconds", json!(0), json!(1)),
@@ -219,7 +219,7 @@ fn policy_rows() -> Vec<Row> {
         policy(&format!("/sticky/{field}"), a, b).around(json!({ "sticky": around }))
     };
     let mut rows = vec![
-        policy("/strategy", json!("blue_green"), json!("batch")).around(json!({ "steps": [{}] })),
+        policy("/strategy", json!("canary"), json!("batch")).around(json!({ "steps": [{ "replicas": "1" }] })),
         policy("/capacity", json!("shared"), json!("extra")),
         policy("/allow_large_first_step", json!(false), json!(true)),
         policy("/tag", json!("one"), json!("two")),
@@ -234,7 +234,7 @@ fn policy_rows() -> Vec<Row> {
         step("replicas", json!("1"), json!("10%"), json!({})),
         step("weight_percent", json!(5), json!(5.25), json!({})),
         step("pause/duration_seconds", json!(60), json!(61), json!({})),
-        step("pause/manual", json!(true), json!(true), json!({})),
+        step("pause/manual", json!(true), json!(false), json!({})).does(Does::Refused("SMP053")),
         step("analysis/0", json!("one"), json!("two"), json!({ "analysis": ["one"] })),
         condition("path/type", json!("PathPrefix"), json!("Exact"), json!({ "path": { "value": "/one" } })),
         condition("path/value", json!("/one"), json!("/two"), json!({})),

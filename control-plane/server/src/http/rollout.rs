@@ -49,8 +49,20 @@ fn asked<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(wrong)
 }
 
-fn shown(rollout: &Rollout) -> Value {
-    let mut rollout = rollout.clone();
+/// What a caller reads. A release that waits for the reconciler is the newest already: nobody who has just started one
+/// is told that the one before is over.
+fn shown(state: &State) -> Value {
+    let waiting = state.request.as_ref().filter(|r| r.cause != Cause::Scale);
+    let mut rollout = waiting.map_or_else(
+        || state.rollout.clone(),
+        |request| Rollout {
+            phase: "Updating".into(),
+            operation: request.operation.clone(),
+            stable_revision: state.current.clone().unwrap_or_default(),
+            message: "about to begin".into(),
+            ..Rollout::default()
+        },
+    );
     if rollout.phase.is_empty() {
         rollout.phase = "None".into();
     }
@@ -60,7 +72,7 @@ fn shown(rollout: &Rollout) -> Value {
 pub(super) fn get(api: &Api, ns: &str, name: &str) -> Result<Response, Problem> {
     read(&api.store, |r| {
         existing(r, ns, name)?;
-        Ok(ok(200, &shown(&objects::state(r, &objects::key(ns, name))?.rollout)))
+        Ok(ok(200, &shown(&objects::state(r, &objects::key(ns, name))?)))
     })
 }
 
@@ -110,7 +122,7 @@ fn take(tx: &Tx<'_>, ns: &str, name: &str, verb: Verb, step: Option<u32>) -> Res
     let app = objects::key(ns, name);
     let mut state = objects::state(tx, &app)?;
     if step.is_some_and(|step| is_passed(&state, step)) {
-        return Ok((200, shown(&state.rollout)));
+        return Ok((200, shown(&state)));
     }
     if let Some(refusal) = state.refuse(verb) {
         return Err(refused(tx, &o, &state, refusal.code, &refusal.message)?.into());
@@ -120,11 +132,11 @@ fn take(tx: &Tx<'_>, ns: &str, name: &str, verb: Verb, step: Option<u32>) -> Res
         return Err(refused(tx, &o, &state, "STEP_NOT_REACHED", &text)?.into());
     }
     if state.is_obeyed(verb) {
-        return Ok((200, shown(&state.rollout)));
+        return Ok((200, shown(&state)));
     }
     state.verb = Some(verb);
     objects::put_state(tx, &app, &state)?;
-    Ok((202, shown(&state.rollout)))
+    Ok((202, shown(&state)))
 }
 
 /// The release has left the step, or has ended well.
@@ -370,7 +382,11 @@ mod tests {
         }
         assert_eq!(stored(&store).verb, Some(Verb::Abort));
         store.write(|tx| start(tx, Cause::Deploy, "shop", "cart", 1, 1).map(drop)).unwrap();
-        assert_eq!(stored(&store).verb, None, "it was not meant for the next release");
+        let state = stored(&store);
+        assert_eq!(state.verb, None, "it was not meant for the next release");
+        let (seen, operation) = (shown(&state), state.request.unwrap().operation);
+        assert_eq!((seen["phase"].as_str(), seen["operation"].as_str()), (Some("Updating"), Some(operation.as_str())));
+        assert_eq!(shown(&State::default())["phase"], "None");
     }
 
     fn revision_of(spec: &Value, number: u64) -> Revision {
