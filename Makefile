@@ -6,11 +6,17 @@ TERRAFORM := $(or $(TF_CLI_PATH),terraform)
 # Programs that run in containers: compiled by build scripts and tests, so in no crate.
 GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/node/tests/fixture/app.rs cli/guest/main.rs
 
-.PHONY: help demo test test-long bench fresh build lint generate
+# One for each example that has a story.
+DEMOS := demo-gray demo-gray-lane demo-blue-green
+
+.PHONY: help demo $(DEMOS) test test-long bench fresh build lint generate
 
 help:
 	@echo "make demo      quickstart on this machine: terraform apply, requests, an update in place; ends with Ctrl-C"
-	@echo "make demo ONCE=1    the same, and removes everything at the end"
+	@echo "make demo ONCE=1    the same, and removes everything at the end; so do the next ones"
+	@echo "make demo-gray        a release to some first, then to all, and one that comes back by itself"
+	@echo "make demo-gray-lane   gray revisions of two applications, reached by testers through a third one"
+	@echo "make demo-blue-green  a full second set of instances, looked at, then switched to"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
 	@echo "make test-long    the simulator of releases with 10,000 seeds, optimised"
 	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
@@ -24,6 +30,11 @@ demo:
 	@scripts/packages.sh demo
 	@$(MAKE) --no-print-directory build
 	@ONCE=$(ONCE) scripts/demo.sh
+
+$(DEMOS):
+	@scripts/packages.sh demo
+	@$(MAKE) --no-print-directory build
+	@ONCE=$(ONCE) scripts/demo.sh $(@:demo-%=%)
 
 lint:
 	cargo fmt --all --check

@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
-# The quickstart from nothing: registry, server, terraform apply, requests, an update in place.
-# With ONCE=1 everything is removed at the end; without it runs until Ctrl-C.
+# demo.sh [EXAMPLE]: an example from nothing: registry, server, and the story of scripts/demo/EXAMPLE.sh, which applies
+# examples/EXAMPLE and looks at it. With ONCE=1 everything is removed at the end; without it runs until Ctrl-C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
 root=$PWD
-demo=$root/.demo
+example=${1:-quickstart}
+story=$root/scripts/demo/$example.sh
+# Short: the path of containerd's socket below it has at most 107 bytes.
+demo=${DEMO_DIR:-$root/.demo}
 terraform=${TF_CLI_PATH:-terraform}
-bin=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
+bin=${SAMPAN_BIN_DIR:-$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug}
 registry_pid='' dev_pid='' load_pid=''
 
+if [ ! -f "$story" ]; then
+    echo "there is no demo of $example: there are $(cd scripts/demo && echo *.sh | sed 's/\.sh//g')" >&2
+    exit 1
+fi
 if [ "$(id -u)" != 0 ]; then
     echo "make demo needs root: it starts containers. Try: sudo -E env \"PATH=\$PATH\" make demo" >&2
     exit 1
@@ -79,9 +86,12 @@ YAML
 docker-registry serve "$demo/registry.yml" >"$demo/registry.log" 2>&1 &
 registry_pid=$!
 registry=$(wait_line "$demo/registry.log" "$registry_pid" 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p')
-for version in 1 2; do
-    "$bin/xtask" hello-image --registry "$registry" --repository demo/hello --tag "$version" --env "VERSION=$version"
-done
+# push TAG [KEY=VALUE]: the demo program as an image that knows its version.
+push() {
+    "$bin/xtask" hello-image --registry "$registry" --repository demo/hello --tag "$1" --env "VERSION=$1" ${2:+--env "$2"}
+}
+push 1
+push 2
 
 step "sampan dev"
 "$bin/sampan" dev --data-dir "$demo/data" --api 127.0.0.1:0 --gateway 127.0.0.1:0 >"$demo/sampan.log" 2>&1 &
@@ -103,13 +113,16 @@ provider_installation {
 disable_checkpoint = true
 HCL
 export TF_CLI_CONFIG_FILE=$demo/terraform.rc TF_IN_AUTOMATION=1 TF_INPUT=0
-cp examples/quickstart/*.tf "$demo/terraform/"
+cp "examples/$example/"*.tf "$demo/terraform/"
 tf() { "$terraform" -chdir="$demo/terraform" "$@" | grep -v -e 'dev_overrides' || return "${PIPESTATUS[0]}"; }
 image() { echo "image = \"$registry/demo/hello:$1\"" >"$demo/terraform/terraform.tfvars"; }
-hello() { curl -sS --fail --max-time 10 -H 'Host: hello.localhost' "$gateway/"; }
+sampan() { "$bin/sampan" "$@"; }
+host=$example.localhost
+hello() { curl -sS --fail --max-time 10 -H "Host: $host" "$@"; }
+# instances NAMESPACE APPLICATION: one JSON object a line.
 instances() {
     curl -sS --fail -H "Authorization: Bearer $(cat "$SAMPAN_TOKEN_FILE")" \
-        "$SAMPAN_ENDPOINT/v1/namespaces/quickstart/applications/hello/instances" | tr '{' '\n' | sed -n '/"sandbox_id"/p'
+        "$SAMPAN_ENDPOINT/v1/namespaces/$1/applications/$2/instances" | tr '{' '\n' | sed -n '/"sandbox_id"/p'
 }
 field() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
 show() {
@@ -119,44 +132,51 @@ show() {
             "$(field container_id <<<"$line")" "$(field ip <<<"$line")"
     done <<<"$1"
 }
-
-step "$terraform apply: namespace, config map, secret, application, route"
-image 1
-tf apply -auto-approve -no-color | tail -n 20
-step "the gateway answers"
-hello
-hello
-before=$(instances)
-show "$before"
-
-step "another image, while requests keep coming"
-(
-    trap 'exit 0' TERM
+# versions NUMBER [CURL OPTION...]: how many of so many requests each version answers.
+versions() {
+    local number=$1
+    shift
+    for _ in $(seq "$number"); do hello "$@" "$gateway/"; done | field version | sort | uniq -c |
+        sed 's/^ *\([0-9]*\) \(.*\)/  version \2 answered \1/'
+}
+# wrong TEXT: the demo does not show what it promises.
+wrong() { echo "$*" >&2; exit 1; }
+# followed NS/APP: waits for the end of its release, and prints it.
+followed() {
+    local tries=600 status
     while :; do
-        if hello >/dev/null 2>&1; then echo ok; else echo failed; fi
-        sleep 0.02
+        status=$(sampan rollout status "$1" -o json)
+        case $(field phase <<<"$status") in
+        Succeeded) sampan rollout status "$1"; return ;;
+        Failed | RolledBack | Aborted | Paused) wrong "the release of $1 did not go to its end: $status" ;;
+        esac
+        [ "$tries" -gt 0 ] || wrong "the release of $1 does not end: $status"
+        tries=$((tries - 1))
+        sleep 0.1
     done
-) >"$demo/requests" &
-load_pid=$!
-image 2
-tf apply -auto-approve -no-color | grep -e 'last_change_class' -e '~ image ' -e 'Modifications' -e 'Apply complete' || true
-kill "$load_pid"
-wait "$load_pid" 2>/dev/null || true
-load_pid=''
-hello
-hello
-after=$(instances)
-show "$after"
-if [ "$(field sandbox_id <<<"$before" | sort)" != "$(field sandbox_id <<<"$after" | sort)" ]; then
-    echo "the sandboxes changed: this was not in place" >&2
-    exit 1
-fi
-if [ "$(field container_id <<<"$before" | sort)" = "$(field container_id <<<"$after" | sort)" ]; then
-    echo "the containers are the old ones: nothing was updated" >&2
-    exit 1
-fi
-echo "same sandboxes and addresses, new containers; requests during the update:" \
-    "$(grep -c ok "$demo/requests" || true) answered, $(grep -c failed "$demo/requests" || true) failed"
+}
+# load: requests in the background until `unload`, each noted in $demo/requests.
+load() {
+    (
+        trap 'exit 0' TERM
+        while :; do
+            if hello "$gateway/" >/dev/null 2>&1; then echo ok; else echo failed; fi
+            sleep 0.02
+        done
+    ) >"$demo/requests" &
+    load_pid=$!
+}
+unload() {
+    kill "$load_pid"
+    wait "$load_pid" 2>/dev/null || true
+    load_pid=''
+    answered=$(grep -c ok "$demo/requests" || true) failed=$(grep -c failed "$demo/requests" || true)
+}
+# More lines for the end, by the story.
+hints=()
+
+# shellcheck source=scripts/demo/quickstart.sh
+. "$story"
 
 if [ "${ONCE:-}" = 1 ]; then
     step "$terraform destroy"
@@ -166,9 +186,10 @@ fi
 
 step "it runs until Ctrl-C; in another terminal:"
 cat <<TEXT
-  curl -H 'Host: hello.localhost' $gateway/
+  curl -H 'Host: $host' $gateway/
   export SAMPAN_ENDPOINT=$SAMPAN_ENDPOINT SAMPAN_TOKEN_FILE=$SAMPAN_TOKEN_FILE
   export TF_CLI_CONFIG_FILE=$TF_CLI_CONFIG_FILE
   cd $demo/terraform    # change main.tf, then: $terraform apply
 TEXT
+[ "${#hints[@]}" = 0 ] || printf '  %s\n' "${hints[@]}"
 wait "$dev_pid"

@@ -23,6 +23,8 @@ look() {
         docker-registry:docker-registry curl:curl; do
         has "${pair#*:}" || run+=("${pair%:*}")
     done
+    # Makes the load of the tests.
+    [ "$purpose" != test ] || has hey || run+=(hey)
     [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || run+=(containernetworking-plugins)
     mapfile -t run < <(printf '%s\n' "${run[@]}" | sort -u | grep .)
 }

@@ -1,11 +1,11 @@
-//! Builds `hello/main.rs` into one static binary. The gnu target is enough: `std` alone links statically with it.
+//! Builds `hello/` into one static binary. The gnu target is enough: `std` alone links statically with it.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for path in ["build.rs", "hello/main.rs"] {
+    for path in ["build.rs", "hello"] {
         println!("cargo:rerun-if-changed={path}");
     }
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("hello");

@@ -217,7 +217,9 @@ impl KindResource {
             Waited::Over(operation) => match operation.phase {
                 Phase::Succeeded => applied,
                 Phase::Paused if wait::is_planned_pause(&operation.reason) => {
-                    applied.with_diagnostics([Diagnostic::warning("Release is paused", paused(&operation))])
+                    // By name: Terraform shows only the first of several warnings with one summary.
+                    let summary = format!("The release of {} is paused", self.id(change.plan));
+                    applied.with_diagnostics([Diagnostic::warning(summary, paused(&operation))])
                 }
                 Phase::Paused => applied.with_diagnostics([unfinished(paused(&operation))]),
                 _ => applied.with_diagnostics([told(

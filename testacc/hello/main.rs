@@ -1,5 +1,5 @@
-//! `hello`: the program of the demo and of the acceptance tests. One file, only `std`, so that `rustc` alone builds it
-//! into a static binary that is a whole image.
+//! `hello`: the program of the demo and of the acceptance tests. Only `std`, so that `rustc` alone builds it into a
+//! static binary that is a whole image.
 //!
 //! | Path | Answer |
 //! | --- | --- |
@@ -8,19 +8,24 @@
 //! | `/slow?ms=N` | as `/`, after N ms |
 //! | `/env?name=X` | value of a variable as text, 404 when it is not set |
 //! | `/big?bytes=N` | N bytes |
+//! | `/headers` | JSON: the request's headers, name in lower case to the list of values in the order sent |
+//! | `/chain` | JSON: version, instance, `lane` (of the request) and `next`: the answer of `NEXT/chain`; see `chain.rs` |
 //! | `/crash` | none: exits with 3 |
 //!
 //! Environment: `VERSION`, `PORT` (8080), `BIND` (0.0.0.0), `START_DELAY_MS`, `READY`, `SHOW_ENV` (names, by comma),
-//! `IGNORE_TERM=1`, `CRASH_ON_START=1`. On SIGTERM it takes no more connections, finishes what runs, and exits with 0.
+//! `IGNORE_TERM=1`, `CRASH_ON_START=1`. Of `/` and `/chain` alone: `FAIL_PERCENT` (that share of answers is 500, evenly)
+//! and `DELAY_MS` (before each answer). On SIGTERM it takes no more connections, finishes what runs, and exits with 0.
 //!
-//! Why this file is no member of the workspace: `std` cannot handle signals and members forbid `unsafe`. The one unsafe
+//! Why this program is no member of the workspace: `std` cannot handle signals and members forbid `unsafe`. The one unsafe
 //! call installs a handler that does nothing but set an atomic flag, which is allowed in a signal handler.
+
+mod chain;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::exit;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,6 +69,8 @@ struct Hello {
     instance: String,
     /// Requests that run, and connections that have not sent their first one.
     running: AtomicUsize,
+    /// Answers to `/` and `/chain`.
+    answered: AtomicU64,
 }
 
 fn main() {
@@ -84,6 +91,7 @@ fn main() {
         version,
         instance: name.unwrap_or_default().trim().to_owned(),
         running: AtomicUsize::new(0),
+        answered: AtomicU64::new(0),
     });
     let address = format!("{}:{}", env("BIND").unwrap_or_else(|| "0.0.0.0".into()), number("PORT", 8080));
     let listener = match TcpListener::bind(&address) {
@@ -186,6 +194,8 @@ struct Request {
     method: String,
     path: String,
     query: String,
+    /// Names in lower case, in the order sent.
+    headers: Vec<(String, String)>,
     close: bool,
 }
 
@@ -196,6 +206,7 @@ fn read_request(input: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut words = line.split_whitespace();
     let (method, target, protocol) = (words.next()?.to_owned(), words.next()?.to_owned(), words.next()?.to_owned());
     let (mut close, mut length, mut chunked) = (protocol == "HTTP/1.0", 0_u64, false);
+    let mut headers = Vec::new();
     loop {
         let mut header = String::new();
         input.by_ref().take(HEAD_LIMIT).read_line(&mut header).ok()?;
@@ -204,13 +215,14 @@ fn read_request(input: &mut BufReader<TcpStream>) -> Option<Request> {
             break;
         }
         let (name, value) = header.split_once(':')?;
-        let value = value.trim();
-        match name.to_ascii_lowercase().as_str() {
+        let (name, value) = (name.to_ascii_lowercase(), value.trim());
+        match name.as_str() {
             "content-length" => length = value.parse().ok()?,
             "transfer-encoding" => chunked = value.to_ascii_lowercase().contains("chunked"),
             "connection" => close |= value.eq_ignore_ascii_case("close"),
             _ => {}
         }
+        headers.push((name, value.to_owned()));
     }
     if chunked {
         while skip_chunk(input)? > 0 {}
@@ -218,7 +230,7 @@ fn read_request(input: &mut BufReader<TcpStream>) -> Option<Request> {
         std::io::copy(&mut input.by_ref().take(length), &mut std::io::sink()).ok()?;
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Request { method, path: path.to_owned(), query: query.to_owned(), close })
+    Some(Request { method, path: path.to_owned(), query: query.to_owned(), headers, close })
 }
 
 fn skip_chunk(input: &mut BufReader<TcpStream>) -> Option<u64> {
@@ -253,8 +265,16 @@ fn answer(hello: &Hello, request: &Request) -> Answer {
     };
     let count = |name: &str| parameter(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     let text = |status, body: &str| Answer { status, kind: "text/plain", body: body.as_bytes().to_vec() };
+    if matches!(request.path.as_str(), "/" | "/chain") {
+        thread::sleep(Duration::from_millis(number("DELAY_MS", 0)));
+        if fails(hello.answered.fetch_add(1, SeqCst)) {
+            return text("500 Internal Server Error", "FAIL_PERCENT\n");
+        }
+    }
     match request.path.as_str() {
         "/" => greeting(hello),
+        "/headers" => json_answer("200 OK", headers(request)),
+        "/chain" => chain::answer(hello, request),
         "/healthz" if hello.started.elapsed() < hello.start_delay => text("503 Service Unavailable", "starting\n"),
         "/healthz" if env("READY").as_deref() == Some("false") => text("503 Service Unavailable", "READY=false\n"),
         "/healthz" => text("200 OK", "ok\n"),
@@ -276,6 +296,29 @@ fn answer(hello: &Hello, request: &Request) -> Answer {
     }
 }
 
+/// Whether the answer of this number is one of `FAIL_PERCENT`, spread evenly.
+fn fails(number_of: u64) -> bool {
+    let percent = number("FAIL_PERCENT", 0).min(100);
+    let until = |n: u64| n.wrapping_mul(percent) / 100;
+    until(number_of + 1) > until(number_of)
+}
+
+/// Every header of a request as a JSON object of lists.
+fn headers(request: &Request) -> String {
+    let mut names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let lists = names.iter().map(|name| {
+        let values = request.headers.iter().filter(|(other, _)| other == name).map(|(_, value)| json(value));
+        format!("{}:[{}]", json(name), values.collect::<Vec<_>>().join(","))
+    });
+    format!("{{{}}}\n", lists.collect::<Vec<_>>().join(","))
+}
+
+fn json_answer(status: &'static str, body: String) -> Answer {
+    Answer { status, kind: "application/json", body: body.into_bytes() }
+}
+
 fn greeting(hello: &Hello) -> Answer {
     static SHOWN: OnceLock<Vec<(String, String)>> = OnceLock::new();
     let shown = SHOWN.get_or_init(|| {
@@ -290,7 +333,7 @@ fn greeting(hello: &Hello) -> Answer {
         std::process::id(),
         environment.join(",")
     );
-    Answer { status: "200 OK", kind: "application/json", body: body.into_bytes() }
+    json_answer("200 OK", body)
 }
 
 fn json(text: &str) -> String {

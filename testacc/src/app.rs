@@ -1,8 +1,10 @@
 //! One application with its namespace and its route, as Terraform keeps it. Tests change its settings one by one.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use crate::{Dev, Terraform};
+use crate::{Dev, Terraform, wait_for};
 
 /// The names of the resources are those that the provider proposes in its import blocks.
 const MAIN: &str = r#"
@@ -40,6 +42,7 @@ resource "sampan_application" "NAME" {
   }
   network = { ports = { http = { container_port = var.port, protocol = "HTTP" } } }
   update_strategy = { progress_deadline_seconds = var.deadline }
+  # policy
   lifecycle_hooks = {
     termination_grace_period_seconds = var.grace
     offline                          = { drain_timeout_seconds = var.drain }
@@ -84,8 +87,30 @@ impl Instance {
 impl App {
     /// Two instances; nothing is applied yet. Namespace and application are called `name`, its host is `name.test`.
     pub fn new(dev: &Dev, name: &str, image: &str) -> Self {
+        Self::written(dev, name, image, &MAIN.replace("NAME", name))
+    }
+
+    /// As [`App::new`], with a gray policy called `name`. `policy` are its attributes in HCL, without namespace and name.
+    pub fn with_policy(dev: &Dev, name: &str, image: &str, policy: &str) -> Self {
+        let reference = format!("gray_policy = sampan_gray_policy.{name}.name");
+        let app = Self::written(dev, name, image, &MAIN.replace("NAME", name).replace("# policy", &reference));
+        app.set_policy(policy);
+        app
+    }
+
+    /// Other attributes of its gray policy; the next apply has them.
+    pub fn set_policy(&self, policy: &str) {
+        let name = &self.name;
+        let text = format!(
+            "resource \"sampan_gray_policy\" \"{name}\" {{\n  namespace = sampan_namespace.{name}.name\n  \
+             name      = \"{name}\"\n{policy}\n}}\n"
+        );
+        self.terraform.write("policy.tf", &text);
+    }
+
+    fn written(dev: &Dev, name: &str, image: &str, main: &str) -> Self {
         let terraform = dev.terraform();
-        terraform.write("main.tf", &MAIN.replace("NAME", name));
+        terraform.write("main.tf", main);
         let settings = json!({
             "image": image, "env": {}, "replicas": 2, "cpu": "500m", "description": "as it began",
             "labels": {}, "drain": 15, "grace": 30, "port": 8080, "deadline": 120,
@@ -116,6 +141,35 @@ impl App {
 
     fn path(&self) -> String {
         format!("/v1/namespaces/{0}/applications/{0}", self.name)
+    }
+
+    /// How far the newest release is, as the API shows it.
+    pub fn rollout(&self, dev: &Dev) -> Value {
+        dev.api("GET", &format!("{}/rollout", self.path()), &Value::Null).json()
+    }
+
+    /// A release past Terraform, for speed: another image by `PUT`, and the wait for the end of its operation.
+    ///
+    /// # Panics
+    /// When it is refused, or does not succeed within the deadline.
+    pub fn release(&self, dev: &Dev, image: &str, deadline: Duration) {
+        let mut spec = self.object(dev);
+        let generation = spec["generation"].to_string();
+        for computed in ["id", "uid", "generation", "create_time", "update_time", "status"] {
+            spec.as_object_mut().and_then(|spec| spec.remove(computed));
+        }
+        spec["container"]["image"] = image.into();
+        let answer = dev.api_with("PUT", &self.path(), &[("if-match", &generation)], &spec);
+        let id = answer.json()["operation"]["id"].as_str().unwrap_or_default().to_owned();
+        assert!(!id.is_empty(), "PUT of {image} has begun nothing: {} {}", answer.status, answer.text());
+        wait_for(&format!("the release of {image}"), deadline, || {
+            let operation = dev.api("GET", &format!("/v1/operations/{id}"), &Value::Null).json();
+            match operation["phase"].as_str() {
+                Some("Succeeded") => Ok(()),
+                Some("Pending" | "Running") => Err(operation.to_string()),
+                _ => panic!("the release of {image} did not succeed: {operation}"),
+            }
+        });
     }
 
     /// The application as the API shows it; null when there is none.

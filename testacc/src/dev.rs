@@ -16,7 +16,7 @@ use crate::terraform::Terraform;
 const START: Duration = Duration::from_mins(2);
 const STOP: Duration = Duration::from_mins(1);
 
-/// Folder of `sampan` and `terraform-provider-sampan`: `SAMPAN_BIN_DIR`, or the folder of this test's profile, into
+/// Folder of `sampan`, `terraform-provider-sampan` and `xtask`: `SAMPAN_BIN_DIR`, or the folder of this test's profile, into
 /// which they are built first, so that a test never runs yesterday's binary.
 ///
 /// # Panics
@@ -30,13 +30,13 @@ pub fn bin_dir() -> &'static Path {
         let test = std::env::current_exe().expect("a test knows its own path");
         let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").to_path_buf();
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "-p", "sampan", "-p", "terraform-provider-sampan"]);
+        cargo.args(["build", "--quiet", "-p", "sampan", "-p", "terraform-provider-sampan", "-p", "xtask"]);
         if folder.ends_with("release") {
             cargo.arg("--release");
         }
         let target = folder.parent().expect("a profile lies in the target folder");
         let status = cargo.arg("--target-dir").arg(target).current_dir(crate::repository()).status();
-        assert!(status.is_ok_and(|status| status.success()), "sampan and its provider do not build");
+        assert!(status.is_ok_and(|status| status.success()), "sampan, its provider and xtask do not build");
         folder
     })
 }
@@ -202,10 +202,19 @@ impl Dev {
     /// # Panics
     /// When there is no answer.
     pub fn api(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.api_with(method, path, &[], body)
+    }
+
+    /// As [`Dev::api`], with more headers.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn api_with(&self, method: &str, path: &str, more: &[(&str, &str)], body: &Value) -> Answer {
         let token = std::fs::read_to_string(&self.token_file).expect("sampan dev has written its token");
         let bearer = format!("Bearer {}", token.trim());
         let host = self.api.to_string();
         let mut headers = vec![("host", host.as_str()), ("authorization", bearer.as_str())];
+        headers.extend(more);
         let mut bytes = Vec::new();
         if !body.is_null() {
             headers.push(("content-type", "application/json"));

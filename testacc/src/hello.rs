@@ -5,6 +5,9 @@ use sampan_node::oci::{File, Image, ImageSpec, OciError, build};
 /// The program, as `build.rs` made it from `hello/main.rs`.
 pub const BINARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
+/// Where `build.rs` put it: for tests that run it without a container.
+pub const PATH: &str = concat!(env!("OUT_DIR"), "/hello");
+
 /// The image, with environment of its own.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ pub mod app;
 pub mod dev;
 pub mod edges;
 pub mod hello;
+pub mod hey;
 pub mod http;
 pub mod load;
 pub mod process;
@@ -28,6 +29,19 @@ pub use terraform::Terraform;
 #[must_use]
 pub fn require() -> bool {
     none_of(&missing())
+}
+
+/// As [`require`], for tests that need another program too: its name, which is that of its Debian package.
+///
+/// # Panics
+/// As [`require`].
+#[must_use]
+pub fn require_with(program: &str) -> bool {
+    let mut missing = missing();
+    if process::find(program).is_none() {
+        missing.push(format!("{program}: not on the PATH (apt-get install {program})"));
+    }
+    none_of(&missing)
 }
 
 /// As [`require`], for tests that need Terraform and no container.

@@ -21,6 +21,8 @@ const BIG: usize = 50_000;
 pub enum Kind {
     /// In turn: GET and POST, small and big answers, on new and on kept connections.
     Mixed,
+    /// GET of the greeting, on kept connections.
+    Greeting,
     /// An answer that takes so many milliseconds, on a new connection.
     Slow(u32),
 }
@@ -76,7 +78,7 @@ impl Load {
         let (next, start) = (Arc::new(AtomicU32::new(0)), Instant::now());
         // Enough for every request that is due while the slowest one is answered.
         let workers = match kind {
-            Kind::Mixed => 48,
+            Kind::Mixed | Kind::Greeting => 48,
             Kind::Slow(ms) => rate * (ms / 1000 + 2),
         };
         let worker = |_| {
@@ -125,6 +127,7 @@ impl Client {
     fn ask(&mut self, kind: Kind, ticket: u32) -> Result<Value, String> {
         let (method, path, keep) = match (kind, ticket % 6) {
             (Kind::Slow(ms), _) => ("GET", format!("/slow?ms={ms}"), false),
+            (Kind::Greeting, _) => ("GET", "/".to_owned(), true),
             (_, 0) => ("GET", "/".to_owned(), false),
             (_, 1 | 2) => ("GET", "/".to_owned(), true),
             (_, 3) => ("POST", "/".to_owned(), true),

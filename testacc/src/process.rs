@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,16 +24,17 @@ pub struct Process {
     name: String,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
     ended: Option<ExitStatus>,
 }
 
-fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) {
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             into.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
-    });
+    })
 }
 
 impl Process {
@@ -44,18 +46,20 @@ impl Process {
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let lines = Arc::new(Mutex::new(Vec::new()));
-        if let Some(out) = child.stdout.take() {
-            collect(out, Arc::clone(&lines));
-        }
-        if let Some(err) = child.stderr.take() {
-            collect(err, Arc::clone(&lines));
-        }
-        Self { name: name.to_owned(), child, lines, ended: None }
+        let out = child.stdout.take().map(|out| collect(out, Arc::clone(&lines)));
+        let err = child.stderr.take().map(|err| collect(err, Arc::clone(&lines)));
+        let readers = out.into_iter().chain(err).collect();
+        Self { name: name.to_owned(), child, lines, readers, ended: None }
     }
 
     /// Everything it wrote so far.
     pub fn output(&self) -> String {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Everything it ever wrote; `None` until it and whoever shares its output have ended.
+    pub fn whole_output(&self) -> Option<String> {
+        self.readers.iter().all(JoinHandle::is_finished).then(|| self.output())
     }
 
     pub fn id(&self) -> u32 {

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may end at once")]
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,25 +13,19 @@ use sampan_testacc::{hello, http, wait_for};
 struct Hello {
     process: Process,
     address: SocketAddr,
-    _folder: tempfile::TempDir,
 }
 
-fn command(env: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hello");
-    std::fs::write(&file, hello::BINARY).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new(file);
+fn command(env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(hello::PATH);
     command.env_clear().envs(env.iter().copied()).envs([("BIND", "127.0.0.1"), ("PORT", "0"), ("HOSTNAME", "box")]);
-    (command, folder)
+    command
 }
 
 fn start(env: &[(&str, &str)]) -> Hello {
-    let (mut command, folder) = command(env);
-    let mut process = Process::start("hello", &mut command);
+    let mut process = Process::start("hello", &mut command(env));
     let address =
         process.wait_line(Duration::from_secs(10), |line| line.split_once("listening on ")?.1.trim().parse().ok());
-    Hello { process, address, _folder: folder }
+    Hello { process, address }
 }
 
 impl Hello {
@@ -98,7 +91,7 @@ fn connections(address: SocketAddr) -> bool {
 
 #[test]
 fn the_knobs_for_failures_work() {
-    let (mut crash, _folder) = command(&[("CRASH_ON_START", "1")]);
+    let mut crash = command(&[("CRASH_ON_START", "1")]);
     assert_eq!(crash.status().unwrap().code(), Some(3));
     let mut hello = start(&[]);
     assert!(hello.get("/crash").is_err());
@@ -107,4 +100,45 @@ fn the_knobs_for_failures_work() {
     stubborn.process.signal(Signal::TERM);
     assert!(stubborn.process.wait(Duration::from_millis(300)).is_none());
     assert_eq!(stubborn.get("/").unwrap().status, 200);
+}
+
+#[test]
+fn a_share_of_answers_fails_evenly() {
+    let hello = start(&[("FAIL_PERCENT", "30"), ("DELAY_MS", "1")]);
+    let statuses: Vec<u16> = (0..100).map(|_| hello.get("/").unwrap().status).collect();
+    for ten in statuses.chunks(10) {
+        assert_eq!(ten.iter().filter(|status| **status == 500).count(), 3, "{statuses:?}");
+    }
+    assert_eq!(hello.get("/healthz").unwrap().status, 200, "an instance that fails its callers is ready all the same");
+    let broken = start(&[("FAIL_PERCENT", "100")]);
+    assert!((0..10).all(|_| broken.get("/").unwrap().status == 500));
+}
+
+#[test]
+fn headers_come_back_as_they_were_sent() {
+    let hello = start(&[]);
+    let sent = [("host", "x"), ("X-One", "a \"b\""), ("baggage", "a=1"), ("baggage", "b=2")];
+    let shown = http::request(hello.address, "GET", "/headers", &sent, &[]).unwrap().json();
+    assert_eq!(shown["x-one"], serde_json::json!(["a \"b\""]));
+    assert_eq!(shown["baggage"], serde_json::json!(["a=1", "b=2"]));
+}
+
+#[test]
+fn a_chain_passes_lane_and_baggage_on_and_says_what_the_next_one_answered() {
+    let last = start(&[("VERSION", "last")]);
+    let middle = start(&[("VERSION", "middle"), ("NEXT", &format!("http://{}", last.address))]);
+    let first = start(&[("VERSION", "first"), ("NEXT", &format!("http://{}", middle.address))]);
+    let alone = last.get("/chain").unwrap().json();
+    assert_eq!(alone, serde_json::json!({"version": "last", "instance": "box", "lane": null, "next": null}));
+    let marked = [("host", "x"), ("X-Sampan-Lane", "gray"), ("baggage", "sampan.lane=gray")];
+    let answer = http::request(first.address, "GET", "/chain", &marked, &[]).unwrap();
+    let body = answer.json();
+    for (at, version) in [("", "first"), ("/next", "middle"), ("/next/next", "last")] {
+        let hop = body.pointer(at).unwrap();
+        assert_eq!((&hop["version"], &hop["lane"]), (&version.into(), &"gray".into()), "{body}");
+    }
+    drop(last);
+    let answer = middle.get("/chain").unwrap();
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(answer.json()["next"]["error"].as_str().unwrap().contains("127.0.0.1"), "{}", answer.text());
 }
