@@ -16,7 +16,7 @@ use crate::target::{self, InNamespace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// namespaces, applications, config-maps, secrets, routes; or instances, revisions of an application.
+    /// namespaces, applications, gray-policies, config-maps, secrets, routes; or instances, revisions of an application.
     kind: String,
     /// NAME or NS/NAME; all of them without it.
     name: Option<String>,
@@ -98,6 +98,7 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
         "config_map" => &["NAMESPACE", "NAME", "KEYS", "AGE"],
         "secret" => &["NAMESPACE", "NAME", "KEYS", "VERSION", "AGE"],
         "application" => &["NAMESPACE", "NAME", "PHASE", "READY", "UPDATED", "ISOLATION", "IMAGE", "REASON", "AGE"],
+        "gray_policy" => &["NAMESPACE", "NAME", "STRATEGY", "STEPS", "ON FAILURE", "USED BY", "AGE"],
         "route" => &["NAMESPACE", "NAME", "VISIBILITY", "HOSTNAMES", "APPLICATIONS", "AGE"],
         _ => &["NAMESPACE", "NAME", "AGE"],
     };
@@ -111,6 +112,7 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
 
 fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> String {
     let text = |path: &str| member(object, path);
+    let or = |path: &str, usual: &str| Some(text(path)).filter(|v| !v.is_empty()).unwrap_or_else(|| usual.into());
     let or_zero = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);
     match column {
         "NAMESPACE" => text("/namespace"),
@@ -127,7 +129,11 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         }
         "UPDATED" => or_zero("/status/updated_replicas").to_string(),
         "IMAGE" => text("/container/image"),
-        "VISIBILITY" => Some(text("/visibility")).filter(|v| !v.is_empty()).unwrap_or_else(|| "internal".into()),
+        "VISIBILITY" => or("/visibility", "internal"),
+        "STRATEGY" => or("/strategy", "canary"),
+        "STEPS" => object.pointer("/steps").and_then(Value::as_array).map_or(0, Vec::len).to_string(),
+        "ON FAILURE" => or("/on_failure", "pause"),
+        "USED BY" => words(object.pointer("/status/used_by")),
         "HOSTNAMES" => words(object.pointer("/hostnames")),
         "KEYS" if kind.name == "secret" => words(object.pointer("/status/keys")),
         "KEYS" => {
@@ -223,11 +229,17 @@ mod tests {
             "namespace": "shop", "name": "web", "hostnames": ["a.test", "b.test"], "visibility": "public",
             "rules": [{ "name": "r", "backends": [{ "application": "web", "port": "http" }] }],
         });
+        let policy = json!({
+            "namespace": "shop", "name": "careful", "strategy": "blue_green", "on_failure": "rollback",
+            "steps": [{ "weight_percent": 5 }, { "weight_percent": 50 }], "status": { "used_by": ["cart", "web"] },
+        });
         let secret = json!({ "namespace": "shop", "name": "s", "wo_version": 2, "status": { "keys": ["A", "B"] } });
         let config = json!({ "namespace": "shop", "name": "c", "data": { "A": "1" } });
         let all = [
             shown("app", application),
             shown("route", route),
+            shown("gray-policies", policy),
+            shown("graypolicy", json!({ "namespace": "shop", "name": "usual", "steps": [{}] })),
             shown("secret", secret),
             shown("cm", config),
             shown("ns", json!({ "name": "shop", "status": { "phase": "Active" } })),

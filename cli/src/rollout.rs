@@ -1,17 +1,26 @@
-//! `sampan rollout`.
+//! `sampan rollout`: how a release stands, the verbs on it, and the way back.
+
+mod history;
+mod shown;
+mod status;
+mod undo;
+mod verbs;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use sampan_client::{Client, Error};
+use sampan_client::{Client, Error, ReleaseVerb};
 use sampan_schema::operation::{Operation, Phase};
 
 use crate::connection::Connection;
 use crate::error::Failure;
 use crate::output::{Output, member, plain};
-use crate::progress::{self, Line};
+use crate::progress::Line;
 use crate::target::InNamespace;
+
+/// Nobody watches longer: the longest that a gray policy lets a release stand.
+const LONGEST_WAIT: Duration = Duration::from_hours(30 * 24);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,35 +30,56 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// How the newest operation of an application stands; exit code 1 when it failed.
-    Status(Status),
+    /// How the newest release stands: phase, step, weight, instances, what the analyses say.
+    Status(status::Args),
+    /// Go on to the next step, without analysis.
+    Promote(verbs::Promote),
+    /// Take no further step; healing and scaling go on.
+    Pause(App),
+    /// Go on where the release was paused; what failed is tried again.
+    Resume(App),
+    /// All requests to the stable revision, then the instances back to it.
+    Abort(App),
+    /// Back to an earlier revision, in one step and without analysis.
+    Undo(undo::Args),
+    /// Revisions, newest first, and which one is in force.
+    History(App),
 }
 
+/// The application that is meant.
 #[derive(Debug, clap::Args)]
-struct Status {
+struct App {
     /// APP or NS/APP.
     app: String,
     #[command(flatten)]
     place: InNamespace,
-    /// Wait until the operation ends.
-    #[arg(short, long)]
-    watch: bool,
+}
+
+impl App {
+    fn resolve(&self) -> Result<(String, String), Failure> {
+        self.place.resolve(&self.app)
+    }
 }
 
 pub async fn run(args: Args, connection: &Connection, out: &mut Output) -> Result<ExitCode, Failure> {
-    let Verb::Status(args) = args.verb;
-    let (ns, name) = args.place.resolve(&args.app)?;
-    let client = connection.client()?;
-    let newest = progress::during("asking the server", newest(&client, &ns, &name)).await?;
-    let Some(operation) = newest else {
-        out.show(&serde_json::Value::Null, || format!("{ns}/{name} has had no operation"))?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    if args.watch {
-        return follow(&client, (&ns, &name), operation, out).await;
+    match args.verb {
+        Verb::Status(args) => status::run(args, connection, out).await,
+        Verb::Promote(args) => verbs::promote(args, connection, out).await,
+        Verb::Pause(app) => verbs::tell(&app, ReleaseVerb::Pause, connection, out).await,
+        Verb::Resume(app) => verbs::tell(&app, ReleaseVerb::Resume, connection, out).await,
+        Verb::Abort(app) => verbs::tell(&app, ReleaseVerb::Abort, connection, out).await,
+        Verb::Undo(args) => undo::run(args, connection, out).await,
+        Verb::History(app) => history::run(&app, connection, out).await,
     }
-    out.show(&operation, || text(&operation))?;
-    Ok(code(operation.phase))
+}
+
+/// A time to wait, such as `90s`, `30m` or `1h 30m`: more than nothing, at most 30 days.
+fn limit(text: &str) -> Result<Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    let limit = parsed.ok().and_then(|time| Duration::try_from(time).ok());
+    limit
+        .filter(|time| !time.is_zero() && *time <= LONGEST_WAIT)
+        .ok_or_else(|| "write 90s, 30m, 2h; at most 30d".into())
 }
 
 /// The newest operation of an application.
@@ -94,15 +124,7 @@ pub async fn follow(
     }
     line.end();
     out.show(&operation, || text(&operation))?;
-    Ok(code(operation.phase))
-}
-
-fn code(phase: Phase) -> ExitCode {
-    match phase {
-        Phase::Failed | Phase::Aborted | Phase::RolledBack => ExitCode::FAILURE,
-        Phase::Superseded => ExitCode::FAILURE,
-        Phase::Pending | Phase::Running | Phase::Paused | Phase::Succeeded => ExitCode::SUCCESS,
-    }
+    Ok(if operation.phase == Phase::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// One line: what, how far, why not further.
@@ -118,8 +140,7 @@ fn text(operation: &Operation) -> String {
         p.total,
         p.ready
     );
-    let why = [&operation.reason, &operation.message];
-    let why = why.into_iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(": ");
+    let why = because(&operation.reason, &operation.message);
     if !why.is_empty() {
         text.push_str(&format!("; {why}"));
     }
@@ -127,6 +148,11 @@ fn text(operation: &Operation) -> String {
         text.push_str(&format!("; failing: {}", p.failing.join("; ")));
     }
     plain(&text)
+}
+
+/// `reason: message`, of what there is.
+fn because(reason: &str, message: &str) -> String {
+    [reason, message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -150,5 +176,15 @@ mod tests {
             text(&operation),
             "deploy of shop/web: Failed, 1/3 updated, 0 ready; DeadlineExceeded; failing: web-1: ImageNotFound"
         );
+    }
+
+    #[test]
+    fn a_limit_is_a_time_that_can_be_waited_for() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h 30m", 5400), ("1h30m", 5400), ("720h", 2_592_000)] {
+            assert_eq!(limit(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0s", "-5m", "5", "soon", "721h", "99999999999999h"] {
+            assert!(limit(text).is_err(), "{text}");
+        }
     }
 }

@@ -78,6 +78,8 @@ mod tests {
             ("ns", "namespace"),
             ("secret", "secret"),
             ("routes", "route"),
+            ("gray-policies", "gray_policy"),
+            ("gray-policy", "gray_policy"),
         ] {
             assert_eq!(kind(word).map(|kind| kind.name), Some(name), "{word}");
         }

@@ -27,6 +27,10 @@ fn an_absent_server_is_named_with_the_setting() {
         vec!["exec", "a/b", "--", "true"],
         vec!["restart", "a/b"],
         vec!["rollout", "status", "a/b"],
+        vec!["rollout", "status", "a/b", "--watch"],
+        vec!["rollout", "promote", "a/b"],
+        vec!["rollout", "undo", "a/b"],
+        vec!["rollout", "history", "a/b"],
     ] {
         let output = run(sampan(&verb).env("SAMPAN_ENDPOINT", &endpoint));
         let shown = text(&output.stderr).replace(&endpoint, "[endpoint]");
@@ -44,7 +48,11 @@ fn an_absent_server_is_named_with_the_setting() {
 #[test]
 fn wrong_usage_ends_with_2_and_says_what_is_right() {
     for (verb, wanted) in [
-        (vec!["get", "pods"], "\"pods\" is no kind: use namespaces, config-maps, secrets, applications, routes"),
+        (vec!["get", "pods"], "\"pods\" is no kind: use namespaces, config-maps, secrets, gray-policies, applications"),
+        (vec!["rollout", "abort", "web"], "\"web\" has no namespace"),
+        (vec!["rollout", "promote", "a/b", "--step", "0"], "--step"),
+        (vec!["rollout", "status", "a/b", "--timeout", "5m"], "--watch"),
+        (vec!["rollout", "status", "a/b", "--watch", "--timeout", "soon"], "write 90s, 30m, 2h"),
         (vec!["get", "instances"], "sampan get instances NS/APP"),
         (vec!["logs", "web"], "\"web\" has no namespace: write NS/web, or web -n NS, or set SAMPAN_NAMESPACE"),
         (vec!["logs", "a/../b"], "is no name"),
@@ -147,7 +155,7 @@ fn operation(id: &str, phase: &str, updated: u64) -> serde_json::Value {
 }
 
 #[test]
-fn rollout_status_tells_progress_and_fails_with_the_operation() {
+fn a_restart_that_is_watched_tells_progress_and_fails_with_the_operation() {
     let asked = std::sync::atomic::AtomicU64::new(0);
     let server = Server::start(move |target, _, _| {
         let body = match target {
@@ -156,7 +164,7 @@ fn rollout_status_tells_progress_and_fails_with_the_operation() {
                 let newest = if asked.load(std::sync::atomic::Ordering::SeqCst) == 0 { "one" } else { "two" };
                 json!({ "id": "a/web", "status": { "last_operation": { "id": newest } } })
             }
-            "GET /v1/operations/one?wait=0" => operation("one", "Running", 1),
+            "POST /v1/namespaces/a/applications/web/restart" => json!({ "operation": operation("one", "Running", 1) }),
             "GET /v1/operations/one?wait=30" => {
                 asked.store(1, std::sync::atomic::Ordering::SeqCst);
                 operation("one", "Superseded", 1)
@@ -167,7 +175,7 @@ fn rollout_status_tells_progress_and_fails_with_the_operation() {
         };
         (200, body.to_string())
     });
-    let args = ["rollout", "status", "a/web", "--watch", "--endpoint", &server.endpoint()];
+    let args = ["restart", "a/web", "--watch", "--endpoint", &server.endpoint()];
     let output = run(&mut sampan(&args));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     insta::assert_snapshot!(format!("{}---\n{}", text(&output.stderr), text(&output.stdout)), @r"

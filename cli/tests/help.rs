@@ -8,7 +8,7 @@ use common::{run, sampan, text};
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 17] = [
+    let verbs: [&[&str]; 23] = [
         &[],
         &["dev"],
         &["server"],
@@ -20,6 +20,12 @@ fn every_verb_explains_itself() {
         &["restart"],
         &["rollout"],
         &["rollout", "status"],
+        &["rollout", "promote"],
+        &["rollout", "pause"],
+        &["rollout", "resume"],
+        &["rollout", "abort"],
+        &["rollout", "undo"],
+        &["rollout", "history"],
         &["doctor"],
         &["conformance"],
         &["version"],

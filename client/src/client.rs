@@ -8,6 +8,7 @@ use sampan_schema::event::Event;
 use sampan_schema::instance::Instance;
 use sampan_schema::operation::Operation;
 use sampan_schema::revision::Revision;
+use sampan_schema::rollout::Rollout;
 use sampan_schema::{API_VERSION, Kind, name};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -46,6 +47,33 @@ pub enum Delete {
     Gone,
     /// It will be, when this is done.
     Started(Operation),
+}
+
+/// What a user tells a release under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseVerb {
+    /// On to the next step, without analysis.
+    Promote {
+        /// To the end.
+        full: bool,
+        /// The step that is left: a release that has passed it stays as it is.
+        step: Option<u32>,
+    },
+    /// No further step.
+    Pause,
+    /// On where it was paused.
+    Resume,
+    /// All requests to the stable revision, then the instances.
+    Abort,
+}
+
+/// A verb that the server has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// How the release stood when the verb came.
+    pub rollout: Rollout,
+    /// What the verb asks for was so already.
+    pub already: bool,
 }
 
 impl Client {
@@ -224,14 +252,63 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn restart(&self, ns: &str, name: &str) -> Result<Operation, Error> {
+        self.started("application_restart", (ns, name), json!({})).await
+    }
+
+    /// Returns an application to revision `to`, or to the one before, once, however often the request must be sent.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollback(&self, ns: &str, name: &str, to: Option<u64>) -> Result<Operation, Error> {
+        let body = to.map_or_else(|| json!({}), |to| json!({ "to_revision": to }));
+        self.started("application_rollback", (ns, name), body).await
+    }
+
+    /// How far the newest release of an application is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollout(&self, ns: &str, name: &str) -> Result<Rollout, Error> {
         self.server().await?;
-        let mut request = Self::request("application_restart", ns, name, &[])?;
-        request.headers.push(("idempotency-key", crate::idempotency_key()));
-        request.body = Some(json!({}));
+        self.json(Self::request("application_rollout", ns, name, &[])?).await
+    }
+
+    /// Tells a release under way to go on, to stand or to return, once, however often the request must be sent.
+    ///
+    /// # Errors
+    /// See [`Error`]; 409 when there is no release that takes it.
+    pub async fn tell(&self, ns: &str, name: &str, verb: ReleaseVerb) -> Result<Taken, Error> {
+        self.server().await?;
+        let (endpoint, body) = match verb {
+            ReleaseVerb::Promote { full, step: None } => ("rollout_promote", json!({ "full": full })),
+            ReleaseVerb::Promote { full, step } => ("rollout_promote", json!({ "full": full, "step": step })),
+            ReleaseVerb::Pause => ("rollout_pause", json!({})),
+            ReleaseVerb::Resume => ("rollout_resume", json!({})),
+            ReleaseVerb::Abort => ("rollout_abort", json!({})),
+        };
+        let request = Self::once(endpoint, (ns, name), body)?;
+        let answer = self.transport.send(&request).await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.map_err(|e| self.transport.broken(&e))?;
+        Ok(Taken { rollout: self.parse(&request, status, &body)?, already: status == 200 })
+    }
+
+    /// An endpoint that starts an operation.
+    async fn started(&self, endpoint: &str, at: (&str, &str), body: Value) -> Result<Operation, Error> {
+        self.server().await?;
+        let request = Self::once(endpoint, at, body)?;
         let mut answer: Value = self.json(request.clone()).await?;
         let inner = answer.get_mut("operation").map(Value::take);
         let operation = inner.unwrap_or(answer);
         self.decode(&request, 202, operation)
+    }
+
+    /// A request with one key for all tries, so that it has one effect.
+    fn once(endpoint: &str, (ns, name): (&str, &str), body: Value) -> Result<Request, Error> {
+        let mut request = Self::request(endpoint, ns, name, &[])?;
+        request.headers.push(("idempotency-key", crate::idempotency_key()));
+        request.body = Some(body);
+        Ok(request)
     }
 
     /// Any endpoint by its name in the API table, for what has no method of its own.

@@ -1,0 +1,350 @@
+//! A release as people read it.
+
+use std::process::ExitCode;
+
+use sampan_schema::operation::Operation;
+use sampan_schema::rollout::Rollout;
+
+use super::because;
+use crate::output::{pairs, plain};
+
+/// Cells of the bar of instances, at most.
+const BAR: u64 = 20;
+
+/// What is known of an application's newest release.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// `NS/APP`.
+    pub id: String,
+    pub rollout: Rollout,
+    /// The newest operation, which the release may not have begun with yet.
+    pub operation: Option<Operation>,
+}
+
+/// Why there is nothing more to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    Done,
+    Paused,
+    /// Failed, aborted or rolled back.
+    Failed,
+}
+
+impl Stop {
+    pub fn code(self) -> ExitCode {
+        if self == Self::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+impl Seen {
+    fn has_none(&self) -> bool {
+        matches!(self.rollout.phase.as_str(), "" | "None")
+    }
+
+    /// The release is the one of the newest operation. A write is answered before its release begins.
+    fn is_newest(&self) -> bool {
+        self.operation.as_ref().is_none_or(|op| op.id == self.rollout.operation)
+    }
+
+    /// Whether the release is over or waits for somebody. A newer operation that has not begun is neither.
+    pub fn stop(&self) -> Option<Stop> {
+        let ended = self.operation.as_ref().filter(|op| op.phase.is_terminal());
+        if !self.is_newest() && ended.is_none() {
+            return None;
+        }
+        if self.rollout.is_paused() {
+            return Some(Stop::Paused);
+        }
+        if !self.rollout.is_over() {
+            return None;
+        }
+        let bad = match ended {
+            Some(op) => op.phase != sampan_schema::operation::Phase::Succeeded,
+            None => matches!(self.rollout.phase.as_str(), "Failed" | "RolledBack" | "Aborted"),
+        };
+        Some(if bad { Stop::Failed } else { Stop::Done })
+    }
+
+    /// Reason and message; those of the operation while the release has none.
+    fn why(&self) -> String {
+        let why = because(&self.rollout.reason, &self.rollout.message);
+        match &self.operation {
+            Some(op) if why.is_empty() && self.is_newest() => because(&op.reason, &op.message),
+            _ => why,
+        }
+    }
+
+    fn failing(&self) -> &[String] {
+        self.operation.as_ref().filter(|_| self.is_newest()).map_or(&[], |op| &op.progress.failing)
+    }
+
+    fn head(&self) -> String {
+        let kind = self.operation.as_ref().map_or("release", |op| &op.kind);
+        format!("{kind} of {}", self.id)
+    }
+
+    /// One line: what, how far, why not further.
+    pub fn line(&self) -> String {
+        if let Some(op) = self.operation.as_ref().filter(|_| !self.is_newest()) {
+            return super::text(op);
+        }
+        if self.has_none() {
+            return format!("{} has had no release", self.id);
+        }
+        let r = &self.rollout;
+        let mut line = format!("{}: {}", self.head(), r.phase);
+        if r.step > 0 {
+            line.push_str(&format!(", step {} of {}, {} % gray", r.step, r.total_steps, r.weight_percent));
+        }
+        line.push_str(&format!(", {}/{} updated, {} ready", r.updated, r.wanted, r.ready));
+        for verdict in &r.analysis {
+            line.push_str(&format!(", {} {}", verdict.name, verdict.result));
+        }
+        let why = self.why();
+        if !why.is_empty() {
+            line.push_str(&format!("; {why}"));
+        }
+        if !self.failing().is_empty() {
+            line.push_str(&format!("; failing: {}", self.failing().join("; ")));
+        }
+        plain(&line)
+    }
+
+    /// A page: the same with all numbers, and what can be typed next.
+    pub fn page(&self) -> String {
+        let mut lines = Vec::new();
+        match &self.operation {
+            None if self.has_none() => return self.line(),
+            None => {}
+            Some(op) if self.is_newest() => lines.push(plain(&format!("{}: {}", self.head(), op.phase.word()))),
+            Some(op) => {
+                lines.push(super::text(op));
+                if self.has_none() {
+                    return lines.join("\n");
+                }
+                lines.push("the release before it:".into());
+            }
+        }
+        lines.push(self.numbers());
+        let verdicts = &self.rollout.analysis;
+        if !verdicts.is_empty() {
+            lines.push("analysis:".into());
+            lines.push(named(verdicts.iter().map(|v| (v.name.as_str(), because(&v.result, &v.message)))));
+        }
+        if !self.failing().is_empty() {
+            lines.push("failing:".into());
+            lines.extend(self.failing().iter().map(|text| format!("  {}", plain(text))));
+        }
+        let next = self.next();
+        if !next.is_empty() {
+            lines.push("next:".into());
+            let width = next.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+            lines.extend(next.iter().map(|(command, what)| format!("  {command:width$}  {what}")));
+        }
+        lines.join("\n")
+    }
+
+    fn numbers(&self) -> String {
+        let r = &self.rollout;
+        let step = if r.step > 0 { format!("{} of {}", r.step, r.total_steps) } else { String::new() };
+        let weight = match (r.step > 0 || r.weight_percent > 0.0, r.weight_limited_by.as_str()) {
+            (false, _) => String::new(),
+            (true, "") => format!("{} % of the requests", r.weight_percent),
+            (true, why) => format!("{} % of the requests, not more because {why}", r.weight_percent),
+        };
+        pairs(&[
+            ("phase", r.phase.clone()),
+            ("step", step),
+            ("weight", weight),
+            ("revision", r.revision.clone()),
+            ("stable", r.stable_revision.clone()),
+            ("instances", format!("{} {} wanted, {} updated, {} ready", bar(r), r.wanted, r.updated, r.ready)),
+            ("reason", self.why()),
+        ])
+    }
+
+    /// What can be typed when the release waits or has failed: the command and what it does.
+    fn next(&self) -> Vec<(String, String)> {
+        if !self.is_newest() {
+            return Vec::new();
+        }
+        let r = &self.rollout;
+        let command = |verb: &str| format!("sampan rollout {verb} {}", self.id);
+        let stable = || match r.stable_revision.as_str() {
+            "" => "ends the release".to_owned(),
+            stable => format!("goes back to revision {stable}"),
+        };
+        let promote = (
+            command("promote"),
+            if r.step + 1 < r.total_steps { "goes on to the next step" } else { "goes on to the end" },
+        );
+        let resume = |what| (command("resume"), what);
+        let mut next = match (r.phase.as_str(), r.reason.as_str()) {
+            ("Failed", _) if !r.stable_revision.is_empty() => {
+                return vec![(command("undo"), format!("goes back to revision {}", r.stable_revision))];
+            }
+            ("Paused", "ManualStep") => vec![promote],
+            ("Paused", "UserPaused") => vec![resume("goes on")],
+            ("Paused", "NoTraffic") => vec![promote, resume("measures again")],
+            ("Paused", "TrafficOnStable") => vec![resume("tries the step again")],
+            ("Paused", _) => vec![resume("tries the step again"), promote],
+            _ => return Vec::new(),
+        };
+        // Without steps there is none to go on to.
+        next.retain(|(command, _)| r.total_steps > 0 || !command.contains(" promote "));
+        let mut next: Vec<_> = next.into_iter().map(|(command, what)| (command, what.to_owned())).collect();
+        next.push((command("abort"), stable()));
+        next
+    }
+}
+
+/// `#` is ready, `+` updated, `.` still to come; nothing without instances.
+fn bar(r: &Rollout) -> String {
+    let all = r.wanted.max(r.updated);
+    if all == 0 {
+        return "[]".into();
+    }
+    let cells = all.min(BAR);
+    // Rounded down: a full bar means all.
+    let share =
+        |count: u64| usize::try_from(u128::from(count.min(all)) * u128::from(cells) / u128::from(all)).unwrap_or(0);
+    let ready = share(r.ready.min(r.updated));
+    let updated = share(r.updated);
+    let rest = share(all) - updated;
+    format!("[{}{}{}]", "#".repeat(ready), "+".repeat(updated - ready), ".".repeat(rest))
+}
+
+/// As [`pairs`], indented, with names that came from outside.
+fn named<'a>(items: impl Iterator<Item = (&'a str, String)>) -> String {
+    let items: Vec<_> = items.map(|(name, value)| (format!("  {}", plain(name)), value)).collect();
+    let items: Vec<_> = items.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    pairs(&items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sampan_schema::operation::Phase;
+    use sampan_schema::rollout::Verdict;
+
+    fn operation(id: &str, phase: Phase) -> Operation {
+        Operation {
+            id: id.into(),
+            kind: "deploy".into(),
+            namespace: "shop".into(),
+            name: "cart".into(),
+            phase,
+            ..Operation::default()
+        }
+    }
+
+    fn seen(phase: &str, reason: &str, op: Phase) -> Seen {
+        let rollout = Rollout {
+            phase: phase.into(),
+            step: 2,
+            total_steps: 3,
+            weight_percent: 12.5,
+            revision: "bbbb".into(),
+            stable_revision: "aaaa".into(),
+            reason: reason.into(),
+            operation: "two".into(),
+            wanted: 4,
+            updated: 3,
+            ready: 2,
+            ..Rollout::default()
+        };
+        Seen { id: "shop/cart".into(), rollout, operation: Some(operation("two", op)) }
+    }
+
+    #[test]
+    fn a_release_is_told_on_one_page() {
+        let mut paused = seen("Paused", "ManualStep", Phase::Paused);
+        paused.rollout.message = "step 2 of 3 waits for a user: sampan rollout promote shop/cart".into();
+        paused.rollout.weight_limited_by = "1 of 8 ready instances are gray".into();
+        let verdict = |name: &str, result: &str, message: &str| Verdict {
+            name: name.into(),
+            result: result.into(),
+            message: message.into(),
+        };
+        paused.rollout.analysis =
+            vec![verdict("errors", "Passed", "0.1 % against 0.2 %"), verdict("slow", "Running", "")];
+        let mut running = seen("Updating", "", Phase::Running);
+        running.rollout.wanted = 100;
+        running.operation.as_mut().unwrap().progress.failing = vec!["cart-3: ImageNotFound: 404\u{1b}[2J".into()];
+        let mut failed = seen("Failed", "ProgressDeadlineExceeded", Phase::Failed);
+        failed.rollout = Rollout { step: 0, total_steps: 0, weight_percent: 0.0, ..failed.rollout };
+        let stopped = Seen {
+            rollout: Rollout {
+                step: 0,
+                total_steps: 0,
+                weight_percent: 0.0,
+                ..seen("Paused", "Failures", Phase::Paused).rollout
+            },
+            ..seen("", "", Phase::Paused)
+        };
+        let mut behind = seen("Succeeded", "", Phase::Pending);
+        behind.rollout.operation = "one".into();
+        let none = Seen {
+            rollout: Rollout { phase: "None".into(), ..Rollout::default() },
+            operation: None,
+            ..seen("", "", Phase::Paused)
+        };
+        let first = Seen { operation: Some(operation("two", Phase::Pending)), ..none.clone() };
+        let pages: Vec<_> = [&paused, &running, &failed, &stopped, &behind, &none, &first].map(Seen::page).into();
+        let lines: Vec<_> = [&paused, &running, &failed, &stopped, &behind, &none, &first].map(Seen::line).into();
+        insta::assert_snapshot!(format!("{}\n\n---\n\n{}", pages.join("\n\n"), lines.join("\n")));
+    }
+
+    #[test]
+    fn a_paused_release_names_the_verbs_that_are_taken() {
+        let verbs = |reason: &str| {
+            let next = seen("Paused", reason, Phase::Paused).next();
+            next.iter().map(|(c, _)| c.split(' ').nth(2).unwrap_or_default().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(verbs("ManualStep"), "promote abort");
+        assert_eq!(verbs("UserPaused"), "resume abort");
+        assert_eq!(verbs("NoTraffic"), "promote resume abort");
+        assert_eq!(verbs("AnalysisFailed"), "resume promote abort");
+        assert_eq!(verbs("TrafficOnStable"), "resume abort");
+        assert!(seen("Updating", "", Phase::Running).next().is_empty());
+    }
+
+    #[test]
+    fn waiting_ends_with_the_release_of_the_newest_operation() {
+        for (phase, op, stop) in [
+            ("Updating", Phase::Running, None),
+            ("Verifying", Phase::Running, None),
+            ("RollingBack", Phase::Running, None),
+            ("Paused", Phase::Paused, Some(Stop::Paused)),
+            ("Succeeded", Phase::Succeeded, Some(Stop::Done)),
+            ("Failed", Phase::Failed, Some(Stop::Failed)),
+            ("RolledBack", Phase::RolledBack, Some(Stop::Failed)),
+            ("Aborted", Phase::Aborted, Some(Stop::Failed)),
+            // The operation was read a moment before.
+            ("Succeeded", Phase::Running, Some(Stop::Done)),
+            ("Aborted", Phase::Running, Some(Stop::Failed)),
+        ] {
+            assert_eq!(seen(phase, "", op).stop(), stop, "{phase} {op:?}");
+        }
+        let mut behind = seen("Succeeded", "", Phase::Pending);
+        behind.rollout.operation = "one".into();
+        assert_eq!(behind.stop(), None, "the newest has not begun");
+        behind.operation = Some(operation("two", Phase::Superseded));
+        assert_eq!(behind.stop(), Some(Stop::Failed));
+        behind.operation = None;
+        assert_eq!(behind.stop(), Some(Stop::Done));
+    }
+
+    #[test]
+    fn a_bar_is_full_only_when_all_are_ready() {
+        let bar = |wanted, updated, ready| super::bar(&Rollout { wanted, updated, ready, ..Rollout::default() });
+        assert_eq!(bar(4, 3, 2), "[##+.]");
+        assert_eq!(bar(0, 0, 0), "[]");
+        assert_eq!(bar(100, 100, 99), format!("[{}+]", "#".repeat(19)));
+        assert_eq!(bar(100, 99, 0), format!("[{}.]", "+".repeat(19)));
+        // On the way back there are more than are wanted; and a server may say anything.
+        assert_eq!(bar(0, 2, 1), "[#+]");
+        assert_eq!(bar(2, 1, 9), "[#.]");
+        assert_eq!(bar(u64::MAX, 5, 5), format!("[{}]", ".".repeat(20)));
+    }
+}
