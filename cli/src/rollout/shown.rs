@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sampan_schema::operation::Operation;
+use sampan_schema::operation::{Operation, Phase};
 use sampan_schema::rollout::Rollout;
 
 use super::because;
@@ -41,15 +41,28 @@ impl Seen {
         matches!(self.rollout.phase.as_str(), "" | "None")
     }
 
-    /// The release is the one of the newest operation. A write is answered before its release begins.
-    fn is_newest(&self) -> bool {
-        self.operation.as_ref().is_none_or(|op| op.id == self.rollout.operation)
+    /// The operation that the release is for. A release that follows changed configuration has none.
+    fn own(&self) -> Option<&Operation> {
+        self.operation.as_ref().filter(|op| op.id == self.rollout.operation)
+    }
+
+    /// An operation whose release has not begun: a write is answered before. A change of `replicas` during a release
+    /// takes no release of its own.
+    fn waiting(&self) -> Option<&Operation> {
+        let other = self.operation.as_ref().filter(|op| op.id != self.rollout.operation && !op.phase.is_terminal());
+        other.filter(|op| op.kind != "scale" || self.rollout.is_over())
+    }
+
+    /// A newer operation without a release of its own, when it is worth a word.
+    fn beside(&self) -> Option<&Operation> {
+        let is_newer = self.has_none() || !self.rollout.operation.is_empty();
+        let other = self.operation.as_ref().filter(|op| is_newer && op.id != self.rollout.operation);
+        other.filter(|op| op.phase != Phase::Succeeded)
     }
 
     /// Whether the release is over or waits for somebody. A newer operation that has not begun is neither.
     pub fn stop(&self) -> Option<Stop> {
-        let ended = self.operation.as_ref().filter(|op| op.phase.is_terminal());
-        if !self.is_newest() && ended.is_none() {
+        if self.waiting().is_some() {
             return None;
         }
         if self.rollout.is_paused() {
@@ -58,34 +71,30 @@ impl Seen {
         if !self.rollout.is_over() {
             return None;
         }
-        let bad = match ended {
-            Some(op) => op.phase != sampan_schema::operation::Phase::Succeeded,
-            None => matches!(self.rollout.phase.as_str(), "Failed" | "RolledBack" | "Aborted"),
-        };
-        Some(if bad { Stop::Failed } else { Stop::Done })
+        let came_back = matches!(self.rollout.phase.as_str(), "Failed" | "RolledBack" | "Aborted");
+        Some(if came_back || self.beside().is_some() { Stop::Failed } else { Stop::Done })
     }
 
     /// Reason and message; those of the operation while the release has none.
     fn why(&self) -> String {
         let why = because(&self.rollout.reason, &self.rollout.message);
-        match &self.operation {
-            Some(op) if why.is_empty() && self.is_newest() => because(&op.reason, &op.message),
+        match self.own() {
+            Some(op) if why.is_empty() => because(&op.reason, &op.message),
             _ => why,
         }
     }
 
     fn failing(&self) -> &[String] {
-        self.operation.as_ref().filter(|_| self.is_newest()).map_or(&[], |op| &op.progress.failing)
+        self.own().map_or(&[], |op| &op.progress.failing)
     }
 
     fn head(&self) -> String {
-        let kind = self.operation.as_ref().map_or("release", |op| &op.kind);
-        format!("{kind} of {}", self.id)
+        format!("{} of {}", self.own().map_or("release", |op| &op.kind), self.id)
     }
 
     /// One line: what, how far, why not further.
     pub fn line(&self) -> String {
-        if let Some(op) = self.operation.as_ref().filter(|_| !self.is_newest()) {
+        if let Some(op) = self.waiting().or(self.beside().filter(|_| self.has_none())) {
             return super::text(op);
         }
         if self.has_none() {
@@ -107,23 +116,24 @@ impl Seen {
         if !self.failing().is_empty() {
             line.push_str(&format!("; failing: {}", self.failing().join("; ")));
         }
+        if let Some(op) = self.beside() {
+            line.push_str(&format!("; {}: {}", op.kind, op.phase.word()));
+        }
         plain(&line)
     }
 
     /// A page: the same with all numbers, and what can be typed next.
     pub fn page(&self) -> String {
+        if self.has_none() {
+            return self.line();
+        }
         let mut lines = Vec::new();
-        match &self.operation {
-            None if self.has_none() => return self.line(),
-            None => {}
-            Some(op) if self.is_newest() => lines.push(plain(&format!("{}: {}", self.head(), op.phase.word()))),
-            Some(op) => {
-                lines.push(super::text(op));
-                if self.has_none() {
-                    return lines.join("\n");
-                }
-                lines.push("the release before it:".into());
-            }
+        if let Some(op) = self.waiting() {
+            lines.extend([super::text(op), "the release before it:".into()]);
+        } else {
+            lines.extend(self.beside().map(super::text));
+            let phase = self.own().map_or(self.rollout.phase.as_str(), |op| op.phase.word());
+            lines.push(plain(&format!("{}: {phase}", self.head())));
         }
         lines.push(self.numbers());
         let verdicts = &self.rollout.analysis;
@@ -149,6 +159,8 @@ impl Seen {
         let step = if r.step > 0 { format!("{} of {}", r.step, r.total_steps) } else { String::new() };
         let weight = match (r.step > 0 || r.weight_percent > 0.0, r.weight_limited_by.as_str()) {
             (false, _) => String::new(),
+            // Chosen requests, or none yet.
+            (true, "") if r.weight_percent == 0.0 => "none by weight".into(),
             (true, "") => format!("{} % of the requests", r.weight_percent),
             (true, why) => format!("{} % of the requests, not more because {why}", r.weight_percent),
         };
@@ -165,7 +177,7 @@ impl Seen {
 
     /// What can be typed when the release waits or has failed: the command and what it does.
     fn next(&self) -> Vec<(String, String)> {
-        if !self.is_newest() {
+        if self.waiting().is_some() {
             return Vec::new();
         }
         let r = &self.rollout;
@@ -224,7 +236,6 @@ fn named<'a>(items: impl Iterator<Item = (&'a str, String)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sampan_schema::operation::Phase;
     use sampan_schema::rollout::Verdict;
 
     fn operation(id: &str, phase: Phase) -> Operation {
@@ -333,6 +344,35 @@ mod tests {
         assert_eq!(behind.stop(), Some(Stop::Failed));
         behind.operation = None;
         assert_eq!(behind.stop(), Some(Stop::Done));
+        // A release that follows configuration is newer than any operation.
+        behind.rollout.operation = String::new();
+        behind.operation = Some(operation("two", Phase::Aborted));
+        assert_eq!(behind.stop(), Some(Stop::Done));
+        let mut none = behind.clone();
+        none.rollout = Rollout { phase: "None".into(), ..Rollout::default() };
+        assert_eq!(none.stop(), Some(Stop::Failed));
+        none.operation = None;
+        assert_eq!(none.stop(), Some(Stop::Done));
+    }
+
+    #[test]
+    fn a_change_of_replicas_goes_beside_the_release() {
+        let scale = |phase: &str, op| {
+            let operation = Operation { kind: "scale".into(), ..operation("three", op) };
+            Seen { operation: Some(operation), ..seen(phase, "ManualStep", Phase::Paused) }
+        };
+        assert_eq!(scale("Paused", Phase::Running).stop(), Some(Stop::Paused));
+        assert_eq!(scale("Updating", Phase::Succeeded).stop(), None);
+        assert_eq!(scale("RolledBack", Phase::Succeeded).stop(), Some(Stop::Failed));
+        assert_eq!(scale("Succeeded", Phase::Succeeded).stop(), Some(Stop::Done));
+        assert_eq!(scale("Succeeded", Phase::Failed).stop(), Some(Stop::Failed));
+        assert_eq!(scale("Succeeded", Phase::Running).stop(), None, "it has yet to begin");
+        let page = scale("Paused", Phase::Running).page();
+        assert!(
+            page.starts_with("scale of shop/cart: Running, 0/0 updated, 0 ready\nrelease of shop/cart: Paused\n"),
+            "{page}"
+        );
+        assert!(page.contains("sampan rollout promote shop/cart"), "{page}");
     }
 
     #[test]
