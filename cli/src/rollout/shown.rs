@@ -75,6 +75,12 @@ impl Seen {
         Some(if came_back || self.beside().is_some() { Stop::Failed } else { Stop::Done })
     }
 
+    /// On the way back to the stable revision, or there: fewer instances are better now.
+    fn is_back(&self) -> bool {
+        matches!(self.rollout.phase.as_str(), "RollingBack" | "RolledBack" | "Aborted")
+            && !self.rollout.stable_revision.is_empty()
+    }
+
     /// Reason and message; those of the operation while the release has none.
     fn why(&self) -> String {
         let why = because(&self.rollout.reason, &self.rollout.message);
@@ -105,7 +111,11 @@ impl Seen {
         if r.step > 0 {
             line.push_str(&format!(", step {} of {}, {} % gray", r.step, r.total_steps, r.weight_percent));
         }
-        line.push_str(&format!(", {}/{} updated, {} ready", r.updated, r.wanted, r.ready));
+        line.push_str(&if self.is_back() {
+            format!(", {} still on revision {}", r.updated, r.revision)
+        } else {
+            format!(", {}/{} updated, {} ready", r.updated, r.wanted, r.ready)
+        });
         for verdict in &r.analysis {
             line.push_str(&format!(", {} {}", verdict.name, verdict.result));
         }
@@ -164,13 +174,20 @@ impl Seen {
             (true, "") => format!("{} % of the requests", r.weight_percent),
             (true, why) => format!("{} % of the requests, not more because {why}", r.weight_percent),
         };
+        let instances = if self.is_back() {
+            format!("{} still on revision {}", r.updated, r.revision)
+        } else {
+            format!("{} {} wanted, {} updated, {} ready", bar(r), r.wanted, r.updated, r.ready)
+        };
+        // Of a release that is over, the revision before serves nothing any more.
+        let before = if r.phase == "Succeeded" { "before" } else { "stable" };
         pairs(&[
             ("phase", r.phase.clone()),
             ("step", step),
             ("weight", weight),
             ("revision", r.revision.clone()),
-            ("stable", r.stable_revision.clone()),
-            ("instances", format!("{} {} wanted, {} updated, {} ready", bar(r), r.wanted, r.updated, r.ready)),
+            (before, r.stable_revision.clone()),
+            ("instances", instances),
             ("reason", self.why()),
         ])
     }
@@ -293,6 +310,7 @@ mod tests {
             },
             ..seen("", "", Phase::Paused)
         };
+        let back = seen("RollingBack", "AnalysisFailed", Phase::Running);
         let mut behind = seen("Succeeded", "", Phase::Pending);
         behind.rollout.operation = "one".into();
         let none = Seen {
@@ -301,8 +319,10 @@ mod tests {
             ..seen("", "", Phase::Paused)
         };
         let first = Seen { operation: Some(operation("two", Phase::Pending)), ..none.clone() };
-        let pages: Vec<_> = [&paused, &running, &failed, &stopped, &behind, &none, &first].map(Seen::page).into();
-        let lines: Vec<_> = [&paused, &running, &failed, &stopped, &behind, &none, &first].map(Seen::line).into();
+        let pages: Vec<_> =
+            [&paused, &running, &failed, &stopped, &back, &behind, &none, &first].map(Seen::page).into();
+        let lines: Vec<_> =
+            [&paused, &running, &failed, &stopped, &back, &behind, &none, &first].map(Seen::line).into();
         insta::assert_snapshot!(format!("{}\n\n---\n\n{}", pages.join("\n\n"), lines.join("\n")));
     }
 
