@@ -20,7 +20,7 @@ const LAST: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Kind of the object: application, namespace, route, …
+    /// Kind of the object: application, gray-policy, namespace, route, …
     kind: String,
     /// NAME or NS/NAME.
     name: String,
@@ -189,5 +189,17 @@ mod tests {
             ..Event::default()
         };
         insta::assert_snapshot!(text(&sampan_schema::APPLICATION, &Object(map), &[instance], &[event]));
+    }
+
+    #[test]
+    fn a_gray_policy_shows_its_steps_and_who_follows_it() {
+        let Value::Object(map) = json!({
+            "id": "shop/careful", "namespace": "shop", "name": "careful", "generation": 1, "strategy": "canary",
+            "steps": [{ "weight_percent": 5.0, "pause": { "manual": true } }, { "replicas": "50%" }],
+            "on_failure": "rollback", "create_time": "2026-01-02T23:59:00.000Z", "status": { "used_by": ["cart"] },
+        }) else {
+            panic!("an object")
+        };
+        insta::assert_snapshot!(text(&sampan_schema::GRAY_POLICY, &Object(map), &[], &[]));
     }
 }

@@ -72,6 +72,9 @@ fn problem_text(problem: &Problem, connection: &Connection) -> String {
             lines.push(format!("  do: {next}"));
         }
     }
+    if let Some(id) = problem.members.get("operation_id").and_then(serde_json::Value::as_str) {
+        lines.push(format!("  operation: {}", plain(id)));
+    }
     if !problem.request_id.is_empty() {
         lines.push(format!("  request: {}", plain(&problem.request_id)));
     }
@@ -92,10 +95,9 @@ fn next_step(problem: &Problem, connection: &Connection) -> Option<String> {
         "OPERATION_RUNNING" | "ROLLING_BACK" | "STEP_NOT_REACHED" => {
             "follow it: `sampan rollout status APP --watch`".into()
         }
+        "NO_RELEASE" | "NO_STEPS" => "look at it: `sampan rollout status APP`".into(),
         "NO_EARLIER_REVISION" => "see what there is: `sampan rollout history APP`".into(),
-        "VALIDATION" | "IMMUTABLE_FIELD" | "IN_PLACE_NOT_POSSIBLE" | "REFERENCE_NOT_FOUND"
-            if !problem.errors.is_empty() =>
-        {
+        "VALIDATION" | "IMMUTABLE_FIELD" | "REFERENCE_NOT_FOUND" if !problem.errors.is_empty() => {
             "change these fields and try again".into()
         }
         _ if problem.status >= 500 => "look for the request in the server's log".into(),
@@ -141,6 +143,18 @@ mod tests {
           what: application "a/b" does not exist
           do: see what there is: `sampan get application`
         "#);
+    }
+
+    #[test]
+    fn a_release_that_takes_no_verb_names_its_operation() {
+        let detail = "application shop/cart: no release is under way";
+        let problem = Problem::new(409, "NO_RELEASE", "the release does not take this", detail);
+        insta::assert_snapshot!(shown(problem.with("operation_id", "ab12")), @r"
+        error: the release does not take this (409 NO_RELEASE)
+          what: application shop/cart: no release is under way
+          do: look at it: `sampan rollout status APP`
+          operation: ab12
+        ");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::target::{self, InNamespace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// namespaces, applications, config-maps, secrets, gray-policies, routes; or instances, revisions of an application.
+    /// namespaces, applications, gray-policies, config-maps, secrets, routes; or instances, revisions of an application.
     kind: String,
     /// NAME or NS/NAME; all of them without it.
     name: Option<String>,
@@ -34,7 +34,7 @@ pub async fn run(args: Args, connection: &Connection, out: &mut Output) -> Resul
             out.show(&object, || objects_table(kind, std::slice::from_ref(&object), jiff::Timestamp::now()))?;
         }
         Found::Instances(items) => out.show(&json!({ "items": items }), || instances_table(&items))?,
-        Found::Revisions(items) => out.show(&json!({ "items": items }), || revisions_table(&items, None))?,
+        Found::Revisions(items) => out.show(&json!({ "items": items }), || revisions_table(&items))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,7 +98,7 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
         "config_map" => &["NAMESPACE", "NAME", "KEYS", "AGE"],
         "secret" => &["NAMESPACE", "NAME", "KEYS", "VERSION", "AGE"],
         "application" => &["NAMESPACE", "NAME", "PHASE", "READY", "UPDATED", "ISOLATION", "IMAGE", "REASON", "AGE"],
-        "gray_policy" => &["NAMESPACE", "NAME", "STRATEGY", "CAPACITY", "STEPS", "ON-FAILURE", "USED-BY", "AGE"],
+        "gray_policy" => &["NAMESPACE", "NAME", "STRATEGY", "STEPS", "ON FAILURE", "USED BY", "AGE"],
         "route" => &["NAMESPACE", "NAME", "VISIBILITY", "HOSTNAMES", "APPLICATIONS", "AGE"],
         _ => &["NAMESPACE", "NAME", "AGE"],
     };
@@ -112,7 +112,7 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
 
 fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> String {
     let text = |path: &str| member(object, path);
-    let or = |path: &str, default: &str| Some(text(path)).filter(|v| !v.is_empty()).unwrap_or_else(|| default.into());
+    let or = |path: &str, usual: &str| Some(text(path)).filter(|v| !v.is_empty()).unwrap_or_else(|| usual.into());
     let or_zero = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);
     match column {
         "NAMESPACE" => text("/namespace"),
@@ -131,11 +131,9 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         "IMAGE" => text("/container/image"),
         "VISIBILITY" => or("/visibility", "internal"),
         "STRATEGY" => or("/strategy", "canary"),
-        // Only a canary has a choice.
-        "CAPACITY" if or("/strategy", "canary") == "canary" => or("/capacity", "shared"),
         "STEPS" => object.pointer("/steps").and_then(Value::as_array).map_or(0, Vec::len).to_string(),
-        "ON-FAILURE" => or("/on_failure", "pause"),
-        "USED-BY" => words(object.pointer("/status/used_by")),
+        "ON FAILURE" => or("/on_failure", "pause"),
+        "USED BY" => words(object.pointer("/status/used_by")),
         "HOSTNAMES" => words(object.pointer("/hostnames")),
         "KEYS" if kind.name == "secret" => words(object.pointer("/status/keys")),
         "KEYS" => {
@@ -198,19 +196,14 @@ pub fn instances_table(instances: &[Instance]) -> String {
     table.to_string()
 }
 
-/// One row per revision; with `current`, that one is marked.
-pub fn revisions_table(revisions: &[Revision], current: Option<&str>) -> String {
+fn revisions_table(revisions: &[Revision]) -> String {
     if revisions.is_empty() {
         return "no revisions".into();
     }
-    let columns = ["CURRENT", "NUMBER", "HASH", "IMAGE", "DIGEST", "CREATED"];
-    let from = usize::from(current.is_none());
-    let mut table = Table::new(&columns[from..]);
+    let mut table = Table::new(&["NUMBER", "HASH", "IMAGE", "DIGEST", "CREATED"]);
     for r in revisions {
         let digest: String = r.image_digest.chars().take(19).collect();
-        let mark = if current == Some(r.hash.as_str()) { "*" } else { "" };
-        let cells = [mark.into(), r.number.to_string(), r.hash.clone(), r.image.clone(), digest, time(r.created_at)];
-        table.row(cells.into_iter().skip(from));
+        table.row([r.number.to_string(), r.hash.clone(), r.image.clone(), digest, time(r.created_at)]);
     }
     table.to_string()
 }
@@ -236,16 +229,17 @@ mod tests {
             "namespace": "shop", "name": "web", "hostnames": ["a.test", "b.test"], "visibility": "public",
             "rules": [{ "name": "r", "backends": [{ "application": "web", "port": "http" }] }],
         });
+        let policy = json!({
+            "namespace": "shop", "name": "careful", "strategy": "blue_green", "on_failure": "rollback",
+            "steps": [{ "weight_percent": 5 }, { "weight_percent": 50 }], "status": { "used_by": ["cart", "web"] },
+        });
         let secret = json!({ "namespace": "shop", "name": "s", "wo_version": 2, "status": { "keys": ["A", "B"] } });
         let config = json!({ "namespace": "shop", "name": "c", "data": { "A": "1" } });
-        let policy = json!({
-            "namespace": "shop", "name": "careful", "steps": [{}, {}], "on_failure": "rollback",
-            "status": { "used_by": ["cart", "web"] },
-        });
         let all = [
-            shown("gray-policies", policy),
             shown("app", application),
             shown("route", route),
+            shown("gray-policies", policy),
+            shown("graypolicy", json!({ "namespace": "shop", "name": "usual", "steps": [{}] })),
             shown("secret", secret),
             shown("cm", config),
             shown("ns", json!({ "name": "shop", "status": { "phase": "Active" } })),

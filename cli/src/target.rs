@@ -79,7 +79,7 @@ mod tests {
             ("secret", "secret"),
             ("routes", "route"),
             ("gray-policies", "gray_policy"),
-            ("graypolicy", "gray_policy"),
+            ("gray-policy", "gray_policy"),
         ] {
             assert_eq!(kind(word).map(|kind| kind.name), Some(name), "{word}");
         }

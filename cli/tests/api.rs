@@ -27,6 +27,10 @@ fn an_absent_server_is_named_with_the_setting() {
         vec!["exec", "a/b", "--", "true"],
         vec!["restart", "a/b"],
         vec!["rollout", "status", "a/b"],
+        vec!["rollout", "status", "a/b", "--watch"],
+        vec!["rollout", "promote", "a/b"],
+        vec!["rollout", "undo", "a/b"],
+        vec!["rollout", "history", "a/b"],
     ] {
         let output = run(sampan(&verb).env("SAMPAN_ENDPOINT", &endpoint));
         let shown = text(&output.stderr).replace(&endpoint, "[endpoint]");
@@ -44,10 +48,11 @@ fn an_absent_server_is_named_with_the_setting() {
 #[test]
 fn wrong_usage_ends_with_2_and_says_what_is_right() {
     for (verb, wanted) in [
-        (
-            vec!["get", "pods"],
-            "\"pods\" is no kind: use namespaces, config-maps, secrets, gray-policies, applications, routes",
-        ),
+        (vec!["get", "pods"], "\"pods\" is no kind: use namespaces, config-maps, secrets, gray-policies, applications"),
+        (vec!["rollout", "abort", "web"], "\"web\" has no namespace"),
+        (vec!["rollout", "promote", "a/b", "--step", "0"], "--step"),
+        (vec!["rollout", "status", "a/b", "--timeout", "5m"], "--watch"),
+        (vec!["rollout", "status", "a/b", "--watch", "--timeout", "soon"], "write 90s, 30m, 2h"),
         (vec!["get", "instances"], "sampan get instances NS/APP"),
         (vec!["logs", "web"], "\"web\" has no namespace: write NS/web, or web -n NS, or set SAMPAN_NAMESPACE"),
         (vec!["logs", "a/../b"], "is no name"),
@@ -150,16 +155,16 @@ fn operation(id: &str, phase: &str, updated: u64) -> serde_json::Value {
 }
 
 #[test]
-fn an_operation_is_followed_to_its_successor_and_fails_with_it() {
+fn a_restart_that_is_watched_tells_progress_and_fails_with_the_operation() {
     let asked = std::sync::atomic::AtomicU64::new(0);
     let server = Server::start(move |target, _, _| {
         let body = match target {
-            "POST /v1/namespaces/a/applications/web/rollback" => json!({ "operation": operation("one", "Running", 1) }),
             "GET /v1/namespaces/a/applications/web" => {
                 // The first operation is superseded by the second one.
                 let newest = if asked.load(std::sync::atomic::Ordering::SeqCst) == 0 { "one" } else { "two" };
                 json!({ "id": "a/web", "status": { "last_operation": { "id": newest } } })
             }
+            "POST /v1/namespaces/a/applications/web/restart" => json!({ "operation": operation("one", "Running", 1) }),
             "GET /v1/operations/one?wait=30" => {
                 asked.store(1, std::sync::atomic::Ordering::SeqCst);
                 operation("one", "Superseded", 1)
@@ -170,10 +175,9 @@ fn an_operation_is_followed_to_its_successor_and_fails_with_it() {
         };
         (200, body.to_string())
     });
-    let args = ["rollout", "undo", "a/web", "--to", "3", "--watch", "--endpoint", &server.endpoint()];
+    let args = ["restart", "a/web", "--watch", "--endpoint", &server.endpoint()];
     let output = run(&mut sampan(&args));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(server.requests.lock().unwrap().iter().any(|r| r.ends_with(r#"/rollback {"to_revision":3}"#)));
     insta::assert_snapshot!(format!("{}---\n{}", text(&output.stderr), text(&output.stdout)), @r"
     deploy of a/web: Running, 1/3 updated, 1 ready
     deploy of a/web: Superseded, 1/3 updated, 1 ready
@@ -182,118 +186,6 @@ fn an_operation_is_followed_to_its_successor_and_fails_with_it() {
     ---
     deploy of a/web: Failed, 2/3 updated, 2 ready
     ");
-}
-
-fn rollout(phase: &str, step: u32, reason: &str) -> serde_json::Value {
-    json!({ "phase": phase, "step": step, "total_steps": 3, "weight_percent": 5.0, "weight_limited_by": "",
-            "revision": "bb", "stable_revision": "aa", "reason": reason, "message": "", "operation": "one",
-            "wanted": 2, "updated": 1, "ready": 1,
-            "analysis": [{ "name": "errors", "result": "Running", "message": "3 of 50 samples" }] })
-}
-
-#[test]
-fn a_release_is_watched_until_it_is_paused_or_over() {
-    let looks = std::sync::Mutex::new(vec![
-        rollout("Paused", 2, "ManualStep"),
-        rollout("Verifying", 2, ""),
-        rollout("Updating", 1, ""),
-    ]);
-    let last = std::sync::Mutex::new(rollout("None", 0, ""));
-    let server = Server::start(move |target, _, _| {
-        assert_eq!(target, "GET /v1/namespaces/a/applications/web/rollout");
-        let mut last = last.lock().unwrap();
-        if let Some(next) = looks.lock().unwrap().pop() {
-            *last = next;
-        }
-        (200, last.to_string())
-    });
-    let endpoint = server.endpoint();
-    let output = run(&mut sampan(&["rollout", "status", "a/web", "--watch", "--endpoint", &endpoint]));
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    insta::assert_snapshot!(text(&output.stdout), @r"
-    a/web: Updating, step 1/3, 5% of requests, 1/2 updated, 1 ready
-    a/web: Verifying, step 2/3, 5% of requests, 1/2 updated, 1 ready
-    a/web: Paused, step 2/3, 5% of requests, 1/2 updated, 1 ready; ManualStep
-    ");
-    let output = run(&mut sampan(&["rollout", "status", "a/web", "-o", "json", "--endpoint", &endpoint]));
-    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(shown, rollout("Paused", 2, "ManualStep"), "exactly what the API says");
-    let output = run(&mut sampan(&["rollout", "status", "a/web", "--watch", "-o", "json", "--endpoint", &endpoint]));
-    assert_eq!(serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), shown);
-    assert_eq!(text(&output.stderr), "a/web: Paused, step 2/3, 5% of requests, 1/2 updated, 1 ready; ManualStep\n");
-}
-
-#[test]
-fn a_watch_ends_at_its_timeout_and_a_failed_release_is_a_failure() {
-    for (phase, args, told) in [
-        ("Updating", &["--watch", "--timeout", "1s"][..], "error: a/web is still Updating after 1 s; it goes on\n"),
-        ("RolledBack", &["--watch"][..], ""),
-        ("Aborted", &[][..], ""),
-    ] {
-        let server = Server::start(move |_, _, _| (200, rollout(phase, 1, "").to_string()));
-        let endpoint = server.endpoint();
-        let output = run(&mut sampan(&[&["rollout", "status", "a/web", "--endpoint", &endpoint][..], args].concat()));
-        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), told.to_owned()), "{phase}");
-    }
-}
-
-#[test]
-fn verbs_are_sent_and_refusals_are_told() {
-    let server = Server::start(|target, _, _| match target {
-        "POST /v1/namespaces/a/applications/web/rollout/abort" => {
-            problem(409, "NO_RELEASE", "the release does not take this", "application a/web: no release is under way")
-        }
-        _ => (202, rollout("Paused", 1, "ManualStep").to_string()),
-    });
-    let endpoint = server.endpoint();
-    let send = |args: &[&str]| run(&mut sampan(&[&["rollout"][..], args, &["--endpoint", &endpoint][..]].concat()));
-    for (args, sent) in [
-        (&["promote", "a/web"][..], r#"/rollout/promote {"full":false}"#),
-        (&["promote", "a/web", "--full"][..], r#"/rollout/promote {"full":true}"#),
-        (&["promote", "a/web", "--step", "2"][..], r#"/rollout/promote {"full":false,"step":2}"#),
-        (&["pause", "a/web"][..], "/rollout/pause {}"),
-        (&["resume", "web", "-n", "a"][..], "/rollout/resume {}"),
-    ] {
-        let output = send(args);
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(text(&output.stdout).contains("of a/web accepted"), "{output:?}");
-        let last = server.requests.lock().unwrap().last().unwrap().clone();
-        assert_eq!(last, format!("POST /v1/namespaces/a/applications/web{sent}"));
-    }
-    let shown = send(&["pause", "a/web", "-o", "json"]).stdout;
-    assert_eq!(serde_json::from_slice::<serde_json::Value>(&shown).unwrap()["reason"], "ManualStep");
-    let refused = send(&["abort", "a/web"]);
-    assert_eq!(refused.status.code(), Some(1));
-    insta::assert_snapshot!(text(&refused.stderr), @r"
-    error: the release does not take this (409 NO_RELEASE)
-      what: application a/web: no release is under way
-      request: f00d
-    ");
-    assert_eq!(send(&["undo", "a/web", "--to", "0"]).status.code(), Some(2));
-}
-
-#[test]
-fn the_history_marks_the_revision_in_force() {
-    let server = Server::start(|target, _, _| {
-        let body = match target {
-            "GET /v1/namespaces/a/applications/web" => json!({ "id": "a/web", "status": { "current_revision": "aa" } }),
-            _ => json!({ "items": [
-                { "hash": "bb", "number": 2, "image": "r.test/web:2", "image_digest": "sha256:2", "created_at": 0 },
-                { "hash": "aa", "number": 1, "image": "r.test/web:1", "image_digest": "sha256:1", "created_at": 0 },
-            ] }),
-        };
-        (200, body.to_string())
-    });
-    let endpoint = server.endpoint();
-    let output = run(&mut sampan(&["rollout", "history", "a/web", "--endpoint", &endpoint]));
-    insta::assert_snapshot!(text(&output.stdout), @r"
-    CURRENT  NUMBER  HASH  IMAGE         DIGEST    CREATED
-    -        2       bb    r.test/web:2  sha256:2  -
-    *        1       aa    r.test/web:1  sha256:1  -
-    ");
-    let output = run(&mut sampan(&["rollout", "history", "a/web", "-o", "json", "--endpoint", &endpoint]));
-    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&shown["current"], &shown["items"][0]["number"]), (&json!("aa"), &json!(2)));
 }
 
 #[test]

@@ -49,6 +49,33 @@ pub enum Delete {
     Started(Operation),
 }
 
+/// What a user tells a release under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseVerb {
+    /// On to the next step, without analysis.
+    Promote {
+        /// To the end.
+        full: bool,
+        /// The step that is left: a release that has passed it stays as it is.
+        step: Option<u32>,
+    },
+    /// No further step.
+    Pause,
+    /// On where it was paused.
+    Resume,
+    /// All requests to the stable revision, then the instances.
+    Abort,
+}
+
+/// A verb that the server has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// How the release stood when the verb came.
+    pub rollout: Rollout,
+    /// What the verb asks for was so already.
+    pub already: bool,
+}
+
 impl Client {
     /// A client; sends nothing.
     ///
@@ -220,6 +247,23 @@ impl Client {
         self.items("event_list", "", "", query).await
     }
 
+    /// Restarts every instance of an application, once, however often the request must be sent.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn restart(&self, ns: &str, name: &str) -> Result<Operation, Error> {
+        self.started("application_restart", (ns, name), json!({})).await
+    }
+
+    /// Returns an application to revision `to`, or to the one before, once, however often the request must be sent.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollback(&self, ns: &str, name: &str, to: Option<u64>) -> Result<Operation, Error> {
+        let body = to.map_or_else(|| json!({}), |to| json!({ "to_revision": to }));
+        self.started("application_rollback", (ns, name), body).await
+    }
+
     /// How far the newest release of an application is.
     ///
     /// # Errors
@@ -229,43 +273,37 @@ impl Client {
         self.json(Self::request("application_rollout", ns, name, &[])?).await
     }
 
-    /// A verb on the release that is under way: `endpoint` is `rollout_promote`, `rollout_pause`, `rollout_resume` or
-    /// `rollout_abort`. Answers the release as it was when the verb was taken.
+    /// Tells a release under way to go on, to stand or to return, once, however often the request must be sent.
     ///
     /// # Errors
-    /// See [`Error`]; a problem when the release does not take it.
-    pub async fn rollout_verb(&self, endpoint: &str, (ns, name): (&str, &str), body: Value) -> Result<Rollout, Error> {
+    /// See [`Error`]; 409 when there is no release that takes it.
+    pub async fn tell(&self, ns: &str, name: &str, verb: ReleaseVerb) -> Result<Taken, Error> {
         self.server().await?;
-        self.json(Self::once(endpoint, (ns, name), body)?).await
+        let (endpoint, body) = match verb {
+            ReleaseVerb::Promote { full, step: None } => ("rollout_promote", json!({ "full": full })),
+            ReleaseVerb::Promote { full, step } => ("rollout_promote", json!({ "full": full, "step": step })),
+            ReleaseVerb::Pause => ("rollout_pause", json!({})),
+            ReleaseVerb::Resume => ("rollout_resume", json!({})),
+            ReleaseVerb::Abort => ("rollout_abort", json!({})),
+        };
+        let request = Self::once(endpoint, (ns, name), body)?;
+        let answer = self.transport.send(&request).await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.map_err(|e| self.transport.broken(&e))?;
+        Ok(Taken { rollout: self.parse(&request, status, &body)?, already: status == 200 })
     }
 
-    /// Returns an application to a revision, or to the one before.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn rollback(&self, ns: &str, name: &str, to_revision: Option<u64>) -> Result<Operation, Error> {
-        self.start("application_rollback", (ns, name), json!({ "to_revision": to_revision })).await
-    }
-
-    /// Restarts every instance of an application, once, however often the request must be sent.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn restart(&self, ns: &str, name: &str) -> Result<Operation, Error> {
-        self.start("application_restart", (ns, name), json!({})).await
-    }
-
-    /// What starts an operation.
-    async fn start(&self, endpoint: &str, names: (&str, &str), body: Value) -> Result<Operation, Error> {
+    /// An endpoint that starts an operation.
+    async fn started(&self, endpoint: &str, at: (&str, &str), body: Value) -> Result<Operation, Error> {
         self.server().await?;
-        let request = Self::once(endpoint, names, body)?;
+        let request = Self::once(endpoint, at, body)?;
         let mut answer: Value = self.json(request.clone()).await?;
         let inner = answer.get_mut("operation").map(Value::take);
         let operation = inner.unwrap_or(answer);
         self.decode(&request, 202, operation)
     }
 
-    /// A request that has its effect once, however often it must be sent.
+    /// A request with one key for all tries, so that it has one effect.
     fn once(endpoint: &str, (ns, name): (&str, &str), body: Value) -> Result<Request, Error> {
         let mut request = Self::request(endpoint, ns, name, &[])?;
         request.headers.push(("idempotency-key", crate::idempotency_key()));

@@ -6,7 +6,7 @@ mod error;
 mod object;
 mod transport;
 
-pub use client::{Client, Delete, Precondition};
+pub use client::{Client, Delete, Precondition, ReleaseVerb, Taken};
 pub use error::Error;
 pub use object::{DryRun, Isolation, Object, Page, ServerInfo, Written};
 pub use transport::{Config, Token};

@@ -5,7 +5,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use sampan_client::{Client, Config, Delete, Error, Precondition, Token};
+use sampan_client::{Client, Config, Delete, Error, Precondition, ReleaseVerb, Token};
 use sampan_schema::{APPLICATION, NAMESPACE};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -162,26 +162,42 @@ async fn a_dry_run_is_tried_once_and_a_restart_has_one_key_for_all_tries() {
 }
 
 #[tokio::test]
-async fn a_verb_that_must_be_sent_again_has_one_key_and_a_rollback_names_its_revision() {
+async fn a_verb_on_a_release_has_one_key_for_all_tries_and_says_whether_it_was_so_already() {
+    let rollout = |phase: &str| json!({ "phase": phase, "step": 1, "weight_percent": 5.5 });
     let script = Script::default()
         .then(200, server())
         .raw(503, "retry-after: 0", "busy")
-        .then(202, json!({ "phase": "Paused", "step": 2 }))
-        .then(202, json!({ "operation": { "id": "op2", "phase": "Pending" } }))
-        .then(200, json!({ "phase": "None" }));
+        .then(202, rollout("Paused"))
+        .then(200, rollout("Paused"))
+        .then(409, problem(409, "NO_RELEASE"))
+        .then(200, rollout("Updating"))
+        .then(202, json!({ "operation": { "id": "op2", "kind": "rollback", "phase": "Pending" } }))
+        .then(202, json!({ "operation": { "id": "op3", "kind": "rollback", "phase": "Pending" } }));
     let client = client(&script).await;
-    let body = json!({ "full": false, "step": 2 });
-    let rollout = client.rollout_verb("rollout_promote", ("shop", "cart"), body).await.unwrap();
-    assert_eq!((rollout.step, rollout.is_paused(), rollout.is_over()), (2, true, false));
+    let promote = |full, step| ReleaseVerb::Promote { full, step };
+    let taken = client.tell("shop", "cart", promote(false, None)).await.unwrap();
+    assert_eq!((taken.rollout.phase.as_str(), taken.rollout.weight_percent, taken.already), ("Paused", 5.5, false));
     let key = script.header(1, "idempotency-key");
     assert!(key.len() == 32 && script.header(2, "idempotency-key") == key, "{key:?}");
-    assert_eq!(client.rollback("shop", "cart", Some(3)).await.unwrap().id, "op2");
-    assert!(client.rollout("shop", "cart").await.unwrap().is_over());
-    let asked = script.asked();
-    assert_eq!(asked[2], "POST /v1/namespaces/shop/applications/cart/rollout/promote");
-    assert_eq!(asked[3], "POST /v1/namespaces/shop/applications/cart/rollback");
-    assert_eq!(script.asked.lock().unwrap()[3].2, r#"{"to_revision":3}"#);
-    assert_eq!(asked[4], "GET /v1/namespaces/shop/applications/cart/rollout");
+    assert!(client.tell("shop", "cart", promote(true, Some(2))).await.unwrap().already);
+    assert_ne!(script.header(3, "idempotency-key"), key);
+    assert_eq!(client.tell("shop", "cart", ReleaseVerb::Abort).await.unwrap_err().code(), "NO_RELEASE");
+    assert_eq!(client.rollout("shop", "cart").await.unwrap().phase, "Updating");
+    assert_eq!(client.rollback("shop", "cart", None).await.unwrap().id, "op2");
+    assert_eq!(client.rollback("shop", "cart", Some(3)).await.unwrap().kind, "rollback");
+    let at = "/v1/namespaces/shop/applications/cart";
+    let sent: Vec<String> = script.asked.lock().unwrap()[2..].iter().map(|a| format!("{} {}", a.0, a.2)).collect();
+    assert_eq!(
+        sent,
+        [
+            format!(r#"POST {at}/rollout/promote {{"full":false}}"#),
+            format!(r#"POST {at}/rollout/promote {{"full":true,"step":2}}"#),
+            format!("POST {at}/rollout/abort {{}}"),
+            format!("GET {at}/rollout "),
+            format!("POST {at}/rollback {{}}"),
+            format!(r#"POST {at}/rollback {{"to_revision":3}}"#),
+        ]
+    );
 }
 
 #[tokio::test]
