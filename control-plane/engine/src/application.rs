@@ -93,6 +93,9 @@ pub struct Release {
     /// A user took it back.
     #[serde(default)]
     pub aborted: bool,
+    /// A restart of what runs, whatever the spec says: the spec's revision was taken back.
+    #[serde(default)]
+    pub stays: bool,
     /// Revision of the release that this one superseded: its instances go back to `from` before anything else.
     #[serde(default)]
     pub clearing: Option<String>,
@@ -205,7 +208,7 @@ impl State {
         match (verb, self.verb) {
             (asked, Some(waiting)) => asked == waiting,
             (Verb::Promote { .. }, None) => false,
-            (Verb::Pause, None) => paused && self.rollout.reason == "UserPaused",
+            (Verb::Pause, None) => paused,
             (Verb::Resume, None) => !paused,
             (Verb::Abort, None) => self.request.is_none() && back(),
         }
@@ -242,6 +245,8 @@ pub struct State {
     /// Instances made so far: part of their names.
     pub made: u64,
     pub revisions: u64,
+    /// Revisions that were released well, each once, the newest last.
+    pub succeeded: Vec<String>,
     /// A verb that waits for the reconciler. See [`State::refuse`].
     pub verb: Option<Verb>,
     /// How the newest release stands; what callers read.
@@ -311,7 +316,7 @@ mod tests {
             ("failed", releasing(Failed, Cause::Deploy, 0, "Failed", ""), ["NO_RELEASE"; 4]),
             ("plain", releasing(Updating, Cause::Deploy, 0, "Updating", ""), ["NO_STEPS", "", "obeyed", ""]),
             ("verifying", gray("Verifying", ""), ["", "", "obeyed", ""]),
-            ("at a manual step", gray("Paused", "ManualStep"), ["", "", "", ""]),
+            ("at a manual step", gray("Paused", "ManualStep"), ["", "obeyed", "", ""]),
             ("paused by a user", gray("Paused", "UserPaused"), ["", "obeyed", "", ""]),
             ("going back", back.clone(), ["ROLLING_BACK", "ROLLING_BACK", "ROLLING_BACK", "obeyed"]),
             (

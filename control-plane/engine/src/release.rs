@@ -57,6 +57,9 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("Failed", "Updating", "a spec is written"),
 ];
 
+/// So many revisions that were released well are remembered; the rows are kept for as many at most.
+const REMEMBERED: usize = 10;
+
 /// Where instances go.
 pub(crate) struct Aim<'a> {
     pub(crate) target: &'a Revision,
@@ -103,6 +106,10 @@ pub(crate) fn take_request(v: &View<'_>, d: &mut Decision) {
         i.retry_at = i.retry_at.min(v.now);
     }
     let mut clearing = None;
+    // What was taken back comes again by a write, and by nothing else.
+    let taken_back = |r: &Release| matches!(r.phase, ReleasePhase::RolledBack | ReleasePhase::Aborted) || r.stays;
+    let stays = request.cause == Cause::Restart && d.state.release.as_ref().is_some_and(taken_back);
+    let to = d.state.current.clone().filter(|_| stays);
     if let Some(old) = d.state.release.as_mut().filter(|r| r.is_active()) {
         if request.cause == Cause::Scale && old.gray.is_some() {
             // The number is the application's, the shares are the release's: neither disturbs the other.
@@ -126,7 +133,9 @@ pub(crate) fn take_request(v: &View<'_>, d: &mut Decision) {
         .policy
         .filter(|_| request.cause == Cause::Deploy && d.state.current.is_some() && replicas(v) > 0)
         .map(|policy| Gray::new(policy.clone(), v.now));
-    d.state.release = Some(Release { gray, clearing, ..begin(v, request, d.state.current.clone()) });
+    let stays = stays && to.is_some();
+    let to = to.unwrap_or_default();
+    d.state.release = Some(Release { gray, clearing, stays, to, ..begin(v, request, d.state.current.clone()) });
 }
 
 fn superseded(id: &str, by: &str) -> OperationUpdate {
@@ -144,7 +153,7 @@ fn superseded(id: &str, by: &str) -> OperationUpdate {
 pub(crate) fn follow_config(v: &View<'_>, d: &mut Decision) {
     let (Some(last), Ok(wanted)) = (&d.state.release, v.wanted) else { return };
     let same_sandbox = v.revisions.get(&last.to).is_some_and(|r| r.sandbox_hash == wanted.sandbox_hash);
-    if last.phase == ReleasePhase::Succeeded && last.to != wanted.hash && same_sandbox {
+    if last.phase == ReleasePhase::Succeeded && !last.stays && last.to != wanted.hash && same_sandbox {
         d.events.push((
             "Normal",
             "ConfigChanged".into(),
@@ -159,7 +168,7 @@ pub(crate) fn follow_config(v: &View<'_>, d: &mut Decision) {
 /// An active release follows the revision of the present spec. Gray is for what differs from stable.
 pub(crate) fn follow_spec(v: &View<'_>, d: &mut Decision) {
     let (Some(r), Ok(wanted)) = (d.state.release.as_mut(), v.wanted) else { return };
-    if r.phase == ReleasePhase::Updating && r.to != wanted.hash {
+    if r.phase == ReleasePhase::Updating && r.to != wanted.hash && !r.stays {
         r.to.clone_from(&wanted.hash);
     }
     if r.phase == ReleasePhase::Updating && r.from.as_ref() == Some(&r.to) {
@@ -434,6 +443,10 @@ fn succeed(d: &mut Decision, r: &mut Release) -> (OperationPhase, String, String
     r.phase = ReleasePhase::Succeeded;
     d.state.current = Some(r.to.clone());
     d.state.observed_generation = r.generation;
+    d.state.succeeded.retain(|hash| *hash != r.to);
+    d.state.succeeded.push(r.to.clone());
+    let surplus = d.state.succeeded.len().saturating_sub(REMEMBERED);
+    d.state.succeeded.drain(..surplus);
     (OperationPhase::Succeeded, String::new(), String::new())
 }
 
@@ -536,12 +549,7 @@ fn verify(v: &View<'_>, d: &mut Decision, r: &mut Release, gray: &mut Gray) {
         }
         Verdict::Inconclusive(message) if !stopped => stand(v, d, r, PauseReason::NoTraffic, message),
         Verdict::Passed if !stopped && pause.manual => {
-            let (ns, app) = (v.namespace, v.name);
-            let message = format!(
-                "step {} of {} waits for a user: sampan rollout promote {ns}/{app}",
-                gray.step + 1,
-                gray.total_steps()
-            );
+            let message = format!("step {} of {} waits for a user", gray.step + 1, gray.total_steps());
             stand(v, d, r, PauseReason::ManualStep, message);
         }
         Verdict::Passed if !stopped => {

@@ -605,3 +605,27 @@ fn a_ready_instance_takes_requests_after_its_registration_delay() {
     assert!(w.now >= ready + 5000, "{} {ready}", w.now);
     w.settle();
 }
+
+#[test]
+fn a_restart_after_an_abort_restarts_what_runs() {
+    let mut w = at_rest(careful("pause"));
+    let stable = w.state.current.clone().unwrap();
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    w.outside(&Event::Verb(Verb::Abort));
+    until(&mut w, "the abort", |w| phase(w) == ReleasePhase::Aborted);
+    // As often as it is asked for, the spec's revision stays taken back.
+    for _ in 0..2 {
+        let attempts: Vec<u32> = w.rows.iter().map(|r| r.attempt).collect();
+        w.outside(&Event::Restart);
+        until(&mut w, "the end", |w| w.operations.get(&format!("op{}", w.generation)) == Some(&Phase::Succeeded));
+        assert!(w.rows.iter().zip(attempts).all(|(r, before)| r.revision == stable && r.attempt > before));
+        for _ in 0..50 {
+            w.step(300);
+        }
+        assert!(w.rows.iter().all(|r| r.revision == stable), "nothing follows the spec by itself");
+    }
+    // A write does.
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step again", |w| pause(w) == Some(PauseReason::ManualStep));
+}

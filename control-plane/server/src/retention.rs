@@ -65,8 +65,12 @@ pub fn forget(store: &Store, now: i64) -> Result<usize, StoreError> {
 /// Revisions that may go: neither among the newest nor named by the state or an instance.
 fn surplus<'a>(revisions: &'a [Revision], state: &State, instances: &[Instance]) -> Vec<&'a str> {
     let release = state.release.iter().flat_map(|r| r.from.iter().chain([&r.to]).chain(&r.clearing));
-    let named: BTreeSet<&str> =
-        release.chain(&state.current).chain(instances.iter().map(|i| &i.revision)).map(String::as_str).collect();
+    let named: BTreeSet<&str> = release
+        .chain(&state.current)
+        .chain(&state.succeeded)
+        .chain(instances.iter().map(|i| &i.revision))
+        .map(String::as_str)
+        .collect();
     let mut newest: Vec<&Revision> = revisions.iter().collect();
     newest.sort_by_key(|r| std::cmp::Reverse(r.number));
     newest.iter().skip(REVISIONS).map(|r| r.hash.as_str()).filter(|hash| !named.contains(hash)).collect()

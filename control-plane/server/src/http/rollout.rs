@@ -226,6 +226,10 @@ fn target(r: &Reader<'_>, o: &Object, state: &State, number: Option<u64>) -> Res
         return found.ok_or_else(|| not_found("revision", &format!("{} {number}", o.id())).into());
     }
     let current = rows.iter().find(|row| state.current.as_ref() == Some(&row.hash)).cloned();
+    let before = |current: &Revision| {
+        let well = state.succeeded.iter().rev().filter(|hash| **hash != current.hash);
+        well.filter_map(|hash| rows.iter().find(|row| row.hash == *hash)).next().cloned()
+    };
     let elsewhere = state.request.is_some()
         || state
             .release
@@ -233,7 +237,7 @@ fn target(r: &Reader<'_>, o: &Object, state: &State, number: Option<u64>) -> Res
             .is_some_and(|r| r.phase != ReleasePhase::Succeeded && Some(&r.to) != state.current.as_ref());
     let found = match current {
         Some(current) if elsewhere => Some(current),
-        Some(current) => rows.into_iter().find(|row| row.number < current.number),
+        Some(current) => before(&current),
         None => None,
     };
     found.ok_or_else(|| {
@@ -412,8 +416,15 @@ mod tests {
     fn a_rollback_writes_the_template_and_pins_the_image() {
         let (_dir, store) = store(&spec("3"), &State::default());
         assert_eq!(back(&store, None).unwrap_err().code, "NO_EARLIER_REVISION");
-        let rows = [revision_of(&spec("1"), 1), revision_of(&spec("2"), 2), revision_of(&spec("3"), 3)];
+        let rows = [
+            revision_of(&spec("1"), 1),
+            revision_of(&spec("2"), 2),
+            revision_of(&spec("3"), 4),
+            // Newer than the one before, and never released well.
+            revision_of(&spec("4"), 3),
+        ];
         let good = State {
+            succeeded: rows[..3].iter().map(|row| row.hash.clone()).collect(),
             current: Some(rows[2].hash.clone()),
             release: Some(release(ReleasePhase::Succeeded, &rows[2].hash)),
             ..State::default()
