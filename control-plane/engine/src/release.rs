@@ -135,7 +135,7 @@ pub(crate) fn take_request(v: &View<'_>, d: &mut Decision) {
         .map(|policy| Gray::new(policy.clone(), v.now));
     let stays = stays && to.is_some();
     let to = to.unwrap_or_default();
-    d.state.release = Some(Release { gray, clearing, stays, to, ..begin(v, request, d.state.current.clone()) });
+    d.state.release = Some(Release { to, gray, stays, clearing, ..begin(v, request, d.state.current.clone()) });
 }
 
 fn superseded(id: &str, by: &str) -> OperationUpdate {
