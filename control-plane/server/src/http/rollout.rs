@@ -227,8 +227,8 @@ fn target(r: &Reader<'_>, o: &Object, state: &State, number: Option<u64>) -> Res
     }
     let current = rows.iter().find(|row| state.current.as_ref() == Some(&row.hash)).cloned();
     let before = |current: &Revision| {
-        let well = state.succeeded.iter().rev().filter(|hash| **hash != current.hash);
-        well.filter_map(|hash| rows.iter().find(|row| row.hash == *hash)).next().cloned()
+        let mut well = state.succeeded.iter().rev().filter(|hash| **hash != current.hash);
+        well.find_map(|hash| rows.iter().find(|row| row.hash == *hash)).cloned()
     };
     let elsewhere = state.request.is_some()
         || state
