@@ -6,12 +6,13 @@ TERRAFORM := $(or $(TF_CLI_PATH),terraform)
 # Programs that run in containers: compiled by build scripts and tests, so in no crate.
 GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/node/tests/fixture/app.rs cli/guest/main.rs
 
-.PHONY: help demo test bench fresh build lint generate
+.PHONY: help demo test test-long bench fresh build lint generate
 
 help:
 	@echo "make demo      quickstart on this machine: terraform apply, requests, an update in place; ends with Ctrl-C"
 	@echo "make demo ONCE=1    the same, and removes everything at the end"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
+	@echo "make test-long    the simulator of releases with 10,000 seeds, optimised"
 	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
 	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
@@ -36,6 +37,11 @@ test:
 	@$(MAKE) --no-print-directory lint build
 	$(TARGET)/debug/xtask generate --check
 	SAMPAN_BIN_DIR=$(TARGET)/debug cargo test --workspace
+
+# Checks of overflow stay on: the point is to find what is wrong.
+test-long:
+	SAMPAN_SEEDS=10000 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
+	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-engine --test gray whatever
 
 bench:
 	@scripts/packages.sh demo

@@ -135,16 +135,70 @@ impl Default for UpdateStrategy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifecycleHooks {
-    /// Seconds between TERM and KILL.
+    /// Seconds that an instance gets to end: `pre_stop`, then TERM, and KILL when they are over.
     #[schemars(range(min = 0, max = 3600))]
     pub termination_grace_period_seconds: i64,
+    /// What happens in a container before TERM, once it has no requests any more. A failure is in the server's log and
+    /// holds nothing up.
+    #[schemars(extend("x-sampan" = {"class": "in_place_restart"}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<PreStop>,
+    pub online: Online,
     pub offline: Offline,
 }
 
 impl Default for LifecycleHooks {
     fn default() -> Self {
-        Self { termination_grace_period_seconds: 30, offline: Offline::default() }
+        Self {
+            termination_grace_period_seconds: 30,
+            pre_stop: None,
+            online: Online::default(),
+            offline: Offline::default(),
+        }
     }
+}
+
+/// Exactly one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreStop {
+    /// Runs this in the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<HookCommand>,
+    /// Waits so long.
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep_seconds: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HookCommand {
+    /// Program and arguments; no shell.
+    #[schemars(length(min = 1, max = 64))]
+    pub command: Vec<String>,
+}
+
+/// How a ready instance comes into service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Online {
+    /// Seconds between ready and the first request.
+    #[schemars(range(min = 0, max = 3600))]
+    pub registration_delay_seconds: i64,
+    /// Seconds in which its share of the requests grows from a tenth to a full one.
+    #[schemars(range(min = 0, max = 3600))]
+    pub warmup_seconds: i64,
+    /// How the share grows.
+    pub warmup_curve: WarmupCurve,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WarmupCurve {
+    #[default]
+    Linear,
+    Quadratic,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -285,6 +339,23 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
             "is {min_ready_seconds}, not below progress_deadline_seconds {progress_deadline_seconds}: no release could succeed"
         );
         v.push(Violation::new("update_strategy.min_ready_seconds", "SMP037", message));
+    }
+    if let Some(hook) = &spec.lifecycle_hooks.pre_stop
+        && hook.exec.is_some() == hook.sleep_seconds.is_some()
+    {
+        let message = "write exactly one of exec and sleep_seconds";
+        v.push(Violation::new("lifecycle_hooks.pre_stop", "SMP063", message));
+    }
+    let grace = spec.lifecycle_hooks.termination_grace_period_seconds;
+    if let Some(sleep) = spec.lifecycle_hooks.pre_stop.as_ref().and_then(|h| h.sleep_seconds).filter(|s| *s >= grace) {
+        let message =
+            format!("is {sleep}, not below termination_grace_period_seconds {grace}: no time is left for TERM");
+        v.push(Violation::new("lifecycle_hooks.pre_stop.sleep_seconds", "SMP064", message));
+    }
+    if spec.lifecycle_hooks.online.registration_delay_seconds >= progress_deadline_seconds {
+        let message =
+            format!("is not below progress_deadline_seconds {progress_deadline_seconds}: no release could succeed");
+        v.push(Violation::new("lifecycle_hooks.online.registration_delay_seconds", "SMP065", message));
     }
     for name in spec.network.ports.keys() {
         if !crate::name::is_name(name) {

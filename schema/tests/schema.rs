@@ -128,6 +128,22 @@ fn violations_name_path_and_rule() {
         (with("labels", many(65)), "labels", "SMP007"),
         (with("container.env", many(201)), "container.env", "SMP007"),
         (with("update_strategy", json!({ "min_ready_seconds": 600 })), "update_strategy.min_ready_seconds", "SMP037"),
+        (with("lifecycle_hooks", json!({ "pre_stop": {} })), "lifecycle_hooks.pre_stop", "SMP063"),
+        (
+            with("lifecycle_hooks", json!({ "pre_stop": { "exec": { "command": ["/x"] }, "sleep_seconds": 1 } })),
+            "lifecycle_hooks.pre_stop",
+            "SMP063",
+        ),
+        (
+            with("lifecycle_hooks", json!({ "pre_stop": { "sleep_seconds": 30 } })),
+            "lifecycle_hooks.pre_stop.sleep_seconds",
+            "SMP064",
+        ),
+        (
+            with("lifecycle_hooks", json!({ "online": { "registration_delay_seconds": 600 } })),
+            "lifecycle_hooks.online.registration_delay_seconds",
+            "SMP065",
+        ),
         (probe(json!({ "path": "/a b" })), "container.probes.readiness.http_get.path", "SMP004"),
         (probe(json!({ "expect_status": [99_999] })), "container.probes.readiness.http_get.expect_status", "SMP035"),
         (probe(json!({ "headers": { "a b": "c" } })), "container.probes.readiness.http_get.headers", "SMP036"),

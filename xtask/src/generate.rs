@@ -28,6 +28,9 @@ fn files(root: &Path) -> Result<BTreeMap<String, String>, String> {
     let mut files = BTreeMap::new();
     files.insert("docs/openapi.json".into(), pretty(&sampan_schema::openapi::document())?);
     files.insert("docs/index.md".into(), page::index(&example("examples/provider/provider.tf")?));
+    let guide = "docs/guides/gray-releases.md";
+    let text = std::fs::read_to_string(root.join(guide)).map_err(|error| format!("{guide}: {error}"))?;
+    files.insert(guide.into(), crate::guide::gray_releases(&text).map_err(|error| format!("{guide}: {error}"))?);
     for kind in KINDS {
         let name = kind.name;
         let mut schema = Map::new();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod guide;
 mod page;
 
 use std::process::ExitCode;

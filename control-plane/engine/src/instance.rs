@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sampan_schema::application::PreStop;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::{
@@ -149,17 +150,44 @@ pub struct Seen {
 /// One step for the executor. Each is idempotent and carries the identity of its intent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    Pull { reference: String },
-    RunSandbox { instance: String, spec: SandboxSpec },
-    RemoveSandbox { instance: String, id: String, spec: SandboxSpec },
-    Create { instance: String, sandbox_id: String, spec: SandboxSpec, attempt: u32, revision: String },
-    Start { instance: String, container_id: String },
-    Stop { instance: String, container_id: String, grace_seconds: u64 },
-    Remove { instance: String, container_id: String },
+    Pull {
+        reference: String,
+    },
+    RunSandbox {
+        instance: String,
+        spec: SandboxSpec,
+    },
+    RemoveSandbox {
+        instance: String,
+        id: String,
+        spec: SandboxSpec,
+    },
+    Create {
+        instance: String,
+        sandbox_id: String,
+        spec: SandboxSpec,
+        attempt: u32,
+        revision: String,
+    },
+    Start {
+        instance: String,
+        container_id: String,
+    },
+    /// `pre_stop` runs first; both have `grace_seconds` together.
+    Stop {
+        instance: String,
+        container_id: String,
+        grace_seconds: u64,
+        pre_stop: Option<PreStop>,
+    },
+    Remove {
+        instance: String,
+        container_id: String,
+    },
 }
 
 /// What of the application's spec the steps need.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Knobs<'a> {
     pub grace_seconds: u64,
     pub drain_timeout_ms: i64,
@@ -169,6 +197,10 @@ pub struct Knobs<'a> {
     pub pull_reference: &'a str,
     /// Spec hash of the revision it goes to.
     pub spec_hash: &'a str,
+    /// Between ready and the first request.
+    pub registration_delay_ms: i64,
+    /// The hook of a revision: a container ends as its own says.
+    pub pre_stop: &'a dyn Fn(&str) -> Option<PreStop>,
     pub now: i64,
 }
 
@@ -254,11 +286,7 @@ fn terminate(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> St
         .flat_map(|s| &s.containers)
         .find(|c| c.state == ContainerState::Running);
     if let Some(c) = running {
-        out.actions.push(Action::Stop {
-            instance: row.name.clone(),
-            container_id: c.id.clone(),
-            grace_seconds: k.grace_seconds,
-        });
+        out.actions.push(stop(&row, c, k));
     } else if let Some(s) = seen.sandboxes.first() {
         out.actions.push(remove_sandbox(&row, s));
     } else {
@@ -266,6 +294,15 @@ fn terminate(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> St
     }
     out.instance = Some(row);
     out
+}
+
+fn stop(row: &Instance, container: &ObservedContainer, k: &Knobs<'_>) -> Action {
+    Action::Stop {
+        instance: row.name.clone(),
+        container_id: container.id.clone(),
+        grace_seconds: k.grace_seconds,
+        pre_stop: (k.pre_stop)(&container.revision),
+    }
 }
 
 fn remove_sandbox(row: &Instance, s: &ObservedSandbox) -> Action {
@@ -352,11 +389,7 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
                     row.phase = Phase::Updating;
                     if drained(&mut row, seen, k, &mut out) {
                         row.ready_since = None;
-                        out.actions.push(Action::Stop {
-                            instance: row.name.clone(),
-                            container_id: old.id.clone(),
-                            grace_seconds: k.grace_seconds,
-                        });
+                        out.actions.push(stop(&row, old, k));
                     }
                 } else {
                     row.traffic = Traffic::Off;
@@ -394,11 +427,7 @@ fn running(
 ) {
     // One attempt serves: the one the row names. Anything else that runs is stopped.
     if let Some(other) = sandbox.containers.iter().find(|o| o.id != c.id && o.state == ContainerState::Running) {
-        out.actions.push(Action::Stop {
-            instance: row.name.clone(),
-            container_id: other.id.clone(),
-            grace_seconds: k.grace_seconds,
-        });
+        out.actions.push(stop(row, other, k));
         return;
     }
     let report = seen.probes.get(&c.id).cloned().unwrap_or_default();
@@ -409,18 +438,19 @@ fn running(
         row.reason = reason.into();
         row.message.clone_from(&report.message);
         if drained(row, seen, k, out) {
-            out.actions.push(Action::Stop {
-                instance: row.name.clone(),
-                container_id: c.id.clone(),
-                grace_seconds: k.grace_seconds,
-            });
+            out.actions.push(stop(row, c, k));
         }
         return;
     }
     if report.ready && report.started == Some(true) {
-        row.ready_since.get_or_insert(k.now);
+        let since = *row.ready_since.get_or_insert(k.now);
         row.phase = Phase::Ready;
-        row.traffic = Traffic::On;
+        if k.now >= since + k.registration_delay_ms || row.traffic == Traffic::On {
+            row.traffic = Traffic::On;
+        } else {
+            row.traffic = Traffic::Off;
+            out.wake_at = Some(since + k.registration_delay_ms);
+        }
         row.draining_since = None;
         row.clear_failure();
         if let Some(old) = sandbox.containers.iter().find(|o| o.id != c.id) {

@@ -336,6 +336,10 @@ fn remove(v: &View<'_>, d: &mut Decision, aim: &Aim<'_>, surplus: usize) {
 
 fn steps(v: &View<'_>, d: &mut Decision) {
     let unseen = Seen::default();
+    let pre_stop = |hash: &str| {
+        let template = v.revisions.get(hash).map(|r| r.template.clone())?;
+        serde_json::from_value::<Spec>(template).ok()?.lifecycle_hooks.pre_stop
+    };
     let mut rows = Vec::new();
     let mut pulls: Vec<String> = Vec::new();
     for row in std::mem::take(&mut d.instances) {
@@ -357,6 +361,8 @@ fn steps(v: &View<'_>, d: &mut Decision) {
             image: v.images.get(reference),
             pull_reference: reference,
             spec_hash: revision.map_or("", |r| r.spec_hash.as_str()),
+            registration_delay_ms: v.spec.lifecycle_hooks.online.registration_delay_seconds.max(0) * 1000,
+            pre_stop: &pre_stop,
             now: v.now,
         };
         let name = row.name.clone();

@@ -15,8 +15,8 @@ use crate::reconcile::{Decision, OperationUpdate, View, blocked, min_ready_ms, w
 use crate::revision::Revision;
 use crate::route::{Split, cap};
 
-/// Which phase of a rollout can follow which, and why. The guide's picture is drawn from it, and the simulator sees each
-/// of these and no other.
+/// Which phase of a rollout can follow which, and why. The guide's picture is drawn from it. The simulator sees no
+/// other, and in its long run each of these.
 pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("None", "Updating", "a spec is written"),
     ("Updating", "Verifying", "the step's instances are ready"),
@@ -31,6 +31,7 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("Verifying", "Paused", "a manual step, too little traffic, pause, or a failure"),
     ("Verifying", "RollingBack", "abort; a failed analysis, on_failure = rollback; a newer spec"),
     ("Verifying", "Succeeded", "the spec is stable's again"),
+    ("Verifying", "Aborted", "abort, and no instance is wanted"),
     ("Paused", "Updating", "resume or promote; or a newer spec"),
     ("Paused", "Verifying", "resume"),
     ("Paused", "Promoting", "promote of the last step"),
@@ -39,12 +40,14 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("Paused", "Aborted", "abort when nothing has moved"),
     ("Promoting", "Succeeded", "all are ready, and gray's rules are gone"),
     ("Promoting", "Updating", "a newer spec"),
+    ("Promoting", "Verifying", "a newer spec whose first step is there already"),
     ("Promoting", "Paused", "pause; or a failure, on_failure = pause or abort"),
     ("Promoting", "RollingBack", "abort; a failure, on_failure = rollback; a newer spec"),
     ("RollingBack", "RolledBack", "all are ready on stable"),
     ("RollingBack", "Aborted", "the same, asked for by a user"),
     ("RollingBack", "Failed", "stable does not come back in time"),
     ("RollingBack", "Updating", "cleared for the newer spec"),
+    ("RollingBack", "Verifying", "cleared, and the first step is there already"),
     ("RollingBack", "Paused", "pause while clearing"),
     ("Succeeded", "Updating", "a spec is written"),
     ("RolledBack", "Updating", "a spec is written"),

@@ -85,11 +85,13 @@ impl Histogram {
 /// Requests of a revision, since the gateway first knew it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Sent to an instance, whether or not it answered. Of a retry, each try counts.
+    /// Sent to an instance, whether or not it answered. Of a retry, each try counts. A body that the client broke off
+    /// does not.
     pub requests: u64,
-    /// Status 500 and above, or no answer. What the client broke off is neither a request nor a failure.
+    /// Status 500 and above, or no answer.
     pub failures: u64,
-    /// Until the answer's head, of those that were answered.
+    /// Until the answer's head; or until the client gave up, which is no failure by itself. Without an answer there is
+    /// no latency: a refused connection is no fast one.
     pub latency: Histogram,
 }
 

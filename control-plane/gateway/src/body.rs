@@ -1,4 +1,5 @@
-//! Bodies on their way through: streamed, without trailers, watched for progress and end.
+//! Bodies on their way through: streamed, watched for progress and end. Trailers pass only in answers of gRPC, which
+//! tells its outcome there.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,8 +120,28 @@ impl Drop for RequestBody {
 pub(crate) enum ResponseBody {
     /// The gateway's own answer.
     Own(Option<Bytes>),
-    /// An endpoint's; the request is in flight until this ends or is dropped.
-    Upstream(Incoming, Option<Held>),
+    Upstream(Upstream),
+}
+
+/// An endpoint's.
+pub(crate) struct Upstream {
+    inner: Incoming,
+    /// The request is in flight at the endpoint, and on its connection, until this ends or is dropped.
+    held: Vec<Held>,
+    trailers: bool,
+}
+
+impl ResponseBody {
+    pub(crate) fn upstream(inner: Incoming, held: Held, trailers: bool) -> Self {
+        Self::Upstream(Upstream { inner, held: vec![held], trailers })
+    }
+
+    /// Holds this too, until the end. The gateway's own answers are as good as sent.
+    pub(crate) fn hold(&mut self, more: Held) {
+        if let Self::Upstream(upstream) = self {
+            upstream.held.push(more);
+        }
+    }
 }
 
 impl Body for ResponseBody {
@@ -130,13 +151,13 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Self::Upstream(inner, held) => loop {
+            Self::Upstream(Upstream { inner, held, trailers }) => loop {
                 let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
                 match frame {
-                    Some(Ok(frame)) if !frame.is_data() => {}
+                    Some(Ok(frame)) if !frame.is_data() && !*trailers => {}
                     Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
                     end => {
-                        held.take();
+                        held.clear();
                         return Poll::Ready(end);
                     }
                 }
@@ -147,14 +168,14 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Upstream(inner, _) => inner.is_end_stream(),
+            Self::Upstream(upstream) => upstream.inner.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Upstream(inner, _) => inner.size_hint(),
+            Self::Upstream(upstream) => upstream.inner.size_hint(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::Authority;
 use http::{Method, Uri, Version};
@@ -21,9 +21,16 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The host to route by: lower case, without port and final dot.
-pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, &'static str> {
+pub(crate) fn host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<String, &'static str> {
     let mut all = headers.get_all(HOST).iter();
-    let (Some(value), None) = (all.next(), all.next()) else { return Err("exactly one Host header is needed") };
+    let value = match (all.next(), all.next()) {
+        (Some(value), None) => value,
+        (None, None) if version == Version::HTTP_2 => {
+            let named = uri.authority().and_then(|a| authority(a.as_str()));
+            return named.map(|(host, _)| host).ok_or("the authority is missing or not valid");
+        }
+        _ => return Err("exactly one Host header is needed"),
+    };
     let (host, port) = value.to_str().ok().and_then(authority).ok_or("the Host header is not valid")?;
     if let Some(target) = uri.authority() {
         let same = authority(target.as_str()).is_some_and(|(h, p)| h == host && p.unwrap_or(80) == port.unwrap_or(80));
@@ -75,6 +82,28 @@ fn has_dot_segment(path: &str) -> bool {
     let plain = lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
     // A parameter after `;` is not part of the segment's name for servers that know them.
     plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// Whether the request is one of gRPC over HTTP/2, which an endpoint is sent in the same way.
+pub(crate) fn is_grpc(version: Version, headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let prefix = b"application/grpc";
+    version == Version::HTTP_2 && kind.get(..prefix.len()).is_some_and(|k| k.eq_ignore_ascii_case(prefix))
+}
+
+/// What HTTP/2 says in another way becomes headers of HTTP/1.1: the authority, and one line of cookies.
+pub(crate) fn from_http2(uri: &Uri, headers: &mut HeaderMap) {
+    if !headers.contains_key(HOST) {
+        if let Some(host) = uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+            headers.insert(HOST, host);
+        }
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1 {
+        if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            headers.insert(COOKIE, whole);
+        }
+    }
 }
 
 /// The protocol of an upgrade that is passed on.
@@ -209,14 +238,31 @@ mod tests {
             ("a,b", None),
             ("a?b", None),
         ] {
-            assert_eq!(host(&uri, &map(&[("host", value)])).ok().as_deref(), want, "{value}");
+            assert_eq!(host(&uri, Version::HTTP_11, &map(&[("host", value)])).ok().as_deref(), want, "{value}");
         }
-        assert!(host(&uri, &map(&[])).is_err());
-        assert!(host(&uri, &map(&[("host", "a"), ("host", "a")])).is_err());
+        assert!(host(&uri, Version::HTTP_11, &map(&[])).is_err());
+        assert!(host(&uri, Version::HTTP_11, &map(&[("host", "a"), ("host", "a")])).is_err());
         let absolute: Uri = "http://a/x".parse().unwrap();
-        assert!(host(&absolute, &map(&[("host", "A:80")])).is_ok());
-        assert!(host(&absolute, &map(&[("host", "b")])).is_err());
-        assert!(host(&absolute, &map(&[("host", "a:81")])).is_err());
+        assert!(host(&absolute, Version::HTTP_11, &map(&[("host", "A:80")])).is_ok());
+        assert!(host(&absolute, Version::HTTP_11, &map(&[("host", "b")])).is_err());
+        assert!(host(&absolute, Version::HTTP_11, &map(&[("host", "a:81")])).is_err());
+    }
+
+    #[test]
+    fn http2_names_its_host_in_one_way_or_in_two_that_agree() {
+        let uri: Uri = "http://A.example:80/x".parse().unwrap();
+        let host = |uri: &Uri, list: &[(&str, &str)]| host(uri, Version::HTTP_2, &map(list)).ok();
+        assert_eq!(host(&uri, &[]).as_deref(), Some("a.example"));
+        assert_eq!(host(&uri, &[("host", "a.example")]).as_deref(), Some("a.example"));
+        assert_eq!(host(&uri, &[("host", "b.example")]), None);
+        assert_eq!(host(&uri, &[("host", "a.example"), ("host", "a.example")]), None);
+        assert_eq!(host(&Uri::from_static("/x"), &[]), None);
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        from_http2(&uri, &mut headers);
+        assert_eq!(
+            (&headers["host"], &headers["cookie"]),
+            (&"A.example:80".parse().unwrap(), &"a=1; b=2".parse().unwrap())
+        );
     }
 
     #[test]

@@ -12,10 +12,10 @@ mod meter;
 mod outlier;
 mod pool;
 mod proxy;
+mod serve;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -23,22 +23,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 pub use sampan_engine::route::{Listener, RouteTable};
 pub use sampan_engine::traffic::Counters;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::gauge::{Gauge, Held};
+use crate::gauge::Gauge;
 use crate::meter::Meter;
 use crate::pool::EndpointState;
 pub use crate::source::Source;
-
-const MAX_HEADERS: usize = 128;
-const MAX_HEADER_BYTES: usize = 32 * 1024;
-const MAX_BUFFER: usize = 64 * 1024;
 
 /// What can go wrong in the gateway's own calls.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +58,7 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// For the head of a response, from the last byte of the request; also for a client that stops sending its body.
     pub response_timeout: Duration,
-    /// For the head of a request.
+    /// For the head of a request. A connection of HTTP/2 without any for so long, or up to twice that, is closed.
     pub header_timeout: Duration,
     /// For passing over endpoints that do not accept connections.
     pub clock: Source<Instant>,
@@ -322,7 +315,7 @@ async fn listen(inner: &Arc<Inner>, addr: SocketAddr, kind: Listener) -> Result<
             match accepted {
                 Ok((stream, peer)) => {
                     let held = inner.connections.hold();
-                    tokio::spawn(serve(inner.clone(), stream, peer, kind, held));
+                    tokio::spawn(serve::serve(inner.clone(), stream, peer, kind, held));
                 }
                 Err(error) => {
                     // Most likely out of descriptors: accepting again at once would only spin.
@@ -335,45 +328,4 @@ async fn listen(inner: &Arc<Inner>, addr: SocketAddr, kind: Listener) -> Result<
         drop(held);
     });
     Ok(local)
-}
-
-/// `_held` is dropped last: whoever waits for it knows that nothing of the connection is left.
-async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener, _held: Held) {
-    // Only latency is lost without it.
-    let _ = stream.set_nodelay(true);
-    let service = {
-        let inner = inner.clone();
-        service_fn(move |request| {
-            let inner = inner.clone();
-            async move { Ok::<_, Infallible>(proxy::handle(inner, kind, peer, request).await) }
-        })
-    };
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(inner.options.header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let mut stage = inner.stage.subscribe();
-    let mut reached = Stage::Running;
-    loop {
-        tokio::select! {
-            result = &mut connection => {
-                if let Err(error) = result {
-                    tracing::debug!(%peer, %error, "connection ended");
-                }
-                return;
-            }
-            next = stage.wait_for(|s| *s > reached) => {
-                reached = next.map_or(Stage::Killed, |s| *s);
-                if reached == Stage::Killed {
-                    return;
-                }
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
 }

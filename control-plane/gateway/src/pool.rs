@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::gauge::{Gauge, Held};
 use crate::io::{Peek, SharedStream};
 use crate::meter::Meter;
 use crate::outlier::Outlier;
+use crate::serve::PING;
 
 /// Idle connections kept per endpoint.
 const MAX_IDLE: usize = 64;
@@ -31,6 +33,14 @@ pub(crate) struct EndpointState {
     live: AtomicBool,
     outlier: Mutex<Outlier>,
     idle: Mutex<Vec<Upstream>>,
+    shared: Mutex<Option<Shared>>,
+}
+
+/// A connection of HTTP/2 to an endpoint, for many requests at once. It ends with its last clone and request.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) sender: http2::SendRequest<RequestBody>,
+    addr: SocketAddr,
 }
 
 /// One connection to an endpoint.
@@ -39,6 +49,40 @@ pub(crate) struct Upstream {
     pub(crate) peek: Peek,
     addr: SocketAddr,
     since: Instant,
+}
+
+/// A request that waits for its answer. Dropped before that: the client has given up, and how long it waited counts
+/// as the latency, which would have been longer. Else an endpoint that hangs would look as if nobody asked it.
+pub(crate) struct Waiting<'a> {
+    state: &'a EndpointState,
+    since: Instant,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    pub(crate) fn answered(mut self, failed: bool) {
+        self.is_over = true;
+        self.state.answered(failed, self.since.elapsed());
+    }
+
+    pub(crate) fn unanswered(mut self) {
+        self.is_over = true;
+        self.state.meter.unanswered();
+        self.state.revision_meter.unanswered();
+    }
+
+    /// It was the client's fault, which says nothing about the endpoint.
+    pub(crate) fn forget(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.state.answered(false, self.since.elapsed());
+        }
+    }
 }
 
 impl EndpointState {
@@ -52,6 +96,7 @@ impl EndpointState {
             live: AtomicBool::new(true),
             outlier: Mutex::default(),
             idle: Mutex::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -74,16 +119,17 @@ impl EndpointState {
     pub(crate) fn leave(&self) {
         self.live.store(false, Ordering::SeqCst);
         self.idle().clear();
+        self.shared().take();
     }
 
-    pub(crate) fn answered(&self, failed: bool, latency: Duration) {
+    fn answered(&self, failed: bool, latency: Duration) {
         self.meter.answered(failed, latency);
         self.revision_meter.answered(failed, latency);
     }
 
-    pub(crate) fn unanswered(&self) {
-        self.meter.unanswered();
-        self.revision_meter.unanswered();
+    /// Begins to wait for an answer. See [`Waiting`].
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        Waiting { state: self, since: Instant::now(), is_over: false }
     }
 
     pub(crate) fn outlier(&self) -> MutexGuard<'_, Outlier> {
@@ -131,6 +177,23 @@ impl EndpointState {
         }
     }
 
+    /// The connection of HTTP/2, if there is one that takes requests.
+    pub(crate) fn take_shared(&self, addr: SocketAddr) -> Option<Shared> {
+        self.shared().as_ref().filter(|s| s.addr == addr && !s.sender.is_closed()).cloned()
+    }
+
+    pub(crate) fn keep_shared(&self, connection: &Shared) {
+        let mut shared = self.shared();
+        // Under the lock, as above.
+        if self.is_live() {
+            *shared = Some(connection.clone());
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Option<Shared>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn idle_connections(&self) -> usize {
         self.idle().len()
     }
@@ -163,6 +226,28 @@ pub(crate) async fn connect(addr: SocketAddr, timeout: Duration) -> Result<Upstr
             }
         });
         Ok(Upstream { sender, peek, addr, since: Instant::now() })
+    };
+    tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(ConnectError::Timeout))
+}
+
+pub(crate) async fn connect_http2(addr: SocketAddr, timeout: Duration) -> Result<Shared, ConnectError> {
+    let connecting = async {
+        let stream = TcpStream::connect(addr).await.map_err(|e| ConnectError::Failed(e.to_string()))?;
+        // Only latency is lost without it.
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| ConnectError::Failed(e.to_string()))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%addr, %error, "upstream connection ended");
+            }
+        });
+        Ok(Shared { sender, addr })
     };
     tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(ConnectError::Timeout))
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -19,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::body::{Progress, RequestBody, ResponseBody};
 use crate::gauge::Held;
-use crate::pool::{ConnectError, EndpointState, Upstream, connect};
+use crate::pool::{ConnectError, EndpointState, Upstream, connect, connect_http2};
 use crate::{Inner, Snapshot, Stage, headers, lane};
 
 /// Endpoints tried for one request.
@@ -50,12 +52,12 @@ pub(crate) async fn handle(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Answer {
-    let host = match headers::host(request.uri(), request.headers()) {
+    let host = match headers::host(request.uri(), request.version(), request.headers()) {
         Ok(host) => host,
         Err(detail) => return refuse(detail),
     };
-    let (method, uri, version) = (request.method(), request.uri(), request.version());
-    if let Err(detail) = headers::check(method, uri, version, request.headers()) {
+    let version = request.version();
+    if let Err(detail) = headers::check(request.method(), request.uri(), version, request.headers()) {
         return refuse(detail);
     }
     // hyper drops a Content-Length next to it unseen. Who sent both may be smuggling, and a connection that a
@@ -64,6 +66,10 @@ pub(crate) async fn handle(
     let mut answer = forward(&inner, listener, peer, &host, request).await;
     if close {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if version == Version::HTTP_2 {
+        // There a stream ends, not the connection.
+        answer.headers_mut().remove(CONNECTION);
     }
     answer
 }
@@ -76,7 +82,9 @@ async fn forward(
     mut request: Request<Incoming>,
 ) -> Answer {
     let bodyless = request.body().is_end_stream();
-    let upgrade = if bodyless { headers::upgrade(request.headers()) } else { None };
+    let grpc = headers::is_grpc(request.version(), request.headers());
+    let upgrade =
+        if bodyless && request.version() == Version::HTTP_11 { headers::upgrade(request.headers()) } else { None };
     let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let progress = Progress::new(bodyless);
     let (parts, body) = request.into_parts();
@@ -128,10 +136,16 @@ async fn forward(
             // Nothing is known of another endpoint's idle connections, and this is the last chance.
             let new = !tried.is_empty();
             tried.push(&endpoint.key);
-            let started = Instant::now();
-            match exchange(inner, state, endpoint, request, new, &mut replay, &progress).await {
+            let waiting = state.wait();
+            let exchanged = if grpc {
+                exchange_shared(inner, state, endpoint, request, new, &progress).await.map(|response| (response, None))
+            } else {
+                let exchanged = exchange(inner, state, endpoint, request, new, &mut replay, &progress).await;
+                exchanged.map(|(response, upstream)| (response, Some(upstream)))
+            };
+            match exchanged {
                 Ok((mut response, upstream)) => {
-                    state.answered(response.status().is_server_error(), started.elapsed());
+                    waiting.answered(response.status().is_server_error());
                     if let Some(cookie) = chosen.cookie.as_ref().and_then(headers::set_cookie) {
                         response.headers_mut().append(SET_COOKIE, cookie);
                     }
@@ -139,8 +153,9 @@ async fn forward(
                 }
                 Err(failed) => {
                     cause = Some(failed.cause);
-                    if !matches!(failed.cause, Cause::ClientSlow | Cause::ClientBroken) {
-                        state.unanswered();
+                    match failed.cause {
+                        Cause::ClientSlow | Cause::ClientBroken => waiting.forget(),
+                        Cause::Connect | Cause::Broken | Cause::Timeout => waiting.unanswered(),
                     }
                     tracing::debug!(endpoint = %endpoint.key, retry = failed.request.is_some(), "no response");
                     match failed.request {
@@ -173,6 +188,10 @@ fn in_order<'a>(
 
 /// The head to send: origin form, this hop's headers dropped, ours set.
 fn outgoing(mut parts: Parts, listener: Listener, peer: SocketAddr, upgrade: Option<&HeaderValue>) -> Parts {
+    let grpc = headers::is_grpc(parts.version, &parts.headers);
+    if parts.version == Version::HTTP_2 {
+        headers::from_http2(&parts.uri, &mut parts.headers);
+    }
     headers::to_endpoint(&mut parts.headers, listener, peer.ip());
     if let Some(protocol) = upgrade {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -181,6 +200,20 @@ fn outgoing(mut parts: Parts, listener: Listener, peer: SocketAddr, upgrade: Opt
     parts.uri = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
+    if grpc { as_grpc(parts) } else { parts }
+}
+
+/// The head as HTTP/2 has it. Some servers of gRPC refuse a request that does not say that trailers are understood.
+fn as_grpc(mut parts: Parts) -> Parts {
+    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let authority = parts.headers.remove(HOST);
+    let authority = authority.as_ref().and_then(|h| h.to_str().ok()).unwrap_or_default();
+    // Both were parts of a valid URI before.
+    if let Ok(uri) = Uri::builder().scheme("http").authority(authority).path_and_query(path).build() {
+        parts.uri = uri;
+    }
+    parts.version = Version::HTTP_2;
+    parts.headers.insert(TE, HeaderValue::from_static("trailers"));
     parts
 }
 
@@ -209,17 +242,7 @@ async fn exchange(
                     state.outlier().connected();
                     upstream
                 }
-                Err(error) => {
-                    state.outlier().failed(inner.options.clock.next());
-                    let cause = match error {
-                        ConnectError::Timeout => Cause::Timeout,
-                        ConnectError::Failed(reason) => {
-                            tracing::debug!(endpoint = %endpoint.key, reason, "connect failed");
-                            Cause::Connect
-                        }
-                    };
-                    return Err(Failed { request: Some(request), cause });
-                }
+                Err(error) => return Err(refused(inner, state, endpoint, &error, request)),
             },
         };
         let received = upstream.peek.received();
@@ -253,6 +276,72 @@ async fn exchange(
     }
 }
 
+/// As [`exchange`], over the endpoint's connection of HTTP/2. Nothing that may have been sent is sent again.
+async fn exchange_shared(
+    inner: &Inner,
+    state: &EndpointState,
+    endpoint: &Endpoint,
+    mut request: Request<RequestBody>,
+    mut fresh: bool,
+    progress: &Arc<Progress>,
+) -> Result<Response<Incoming>, Failed> {
+    loop {
+        let shared = if fresh { None } else { state.take_shared(endpoint.addr) };
+        let reused = shared.is_some();
+        let mut shared = match shared {
+            Some(shared) => shared,
+            None => match connect_http2(endpoint.addr, inner.options.connect_timeout).await {
+                Ok(shared) => {
+                    state.outlier().connected();
+                    state.keep_shared(&shared);
+                    shared
+                }
+                Err(error) => return Err(refused(inner, state, endpoint, &error, request)),
+            },
+        };
+        progress.touch();
+        let sending = shared.sender.try_send_request(request);
+        let Some(result) = until_stalled(sending, progress, inner.options.response_timeout).await else {
+            let cause = if progress.is_awaited() { Cause::ClientSlow } else { Cause::Timeout };
+            return Err(Failed { request: None, cause });
+        };
+        let mut error = match result {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        if progress.is_failed() {
+            return Err(Failed { request: None, cause: Cause::ClientBroken });
+        }
+        tracing::debug!(endpoint = %endpoint.key, error = %error.error(), reused, "request failed");
+        match error.take_message() {
+            Some(again) if reused => {
+                request = again;
+                fresh = true;
+            }
+            request => return Err(Failed { request, cause: Cause::Broken }),
+        }
+    }
+}
+
+/// No connection: nothing was sent.
+fn refused(
+    inner: &Inner,
+    state: &EndpointState,
+    endpoint: &Endpoint,
+    error: &ConnectError,
+    request: Request<RequestBody>,
+) -> Failed {
+    state.outlier().failed(inner.options.clock.next());
+    let cause = match error {
+        ConnectError::Timeout => Cause::Timeout,
+        ConnectError::Failed(reason) => {
+            tracing::debug!(endpoint = %endpoint.key, reason, "connect failed");
+            Cause::Connect
+        }
+    };
+    Failed { request: Some(request), cause }
+}
+
 /// `None` if neither the client sent nor the endpoint answered for `limit`.
 async fn until_stalled<F: Future>(future: F, progress: &Progress, limit: Duration) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
@@ -273,7 +362,7 @@ fn answer(
     inner: &Arc<Inner>,
     state: &Arc<EndpointState>,
     mut response: Response<Incoming>,
-    upstream: Upstream,
+    upstream: Option<Upstream>,
     held: Held,
     upgrade: Option<&HeaderValue>,
     on_client: Option<OnUpgrade>,
@@ -294,14 +383,18 @@ fn answer(
         parts.headers.insert(UPGRADE, protocol);
         return Response::from_parts(parts, ResponseBody::Own(None));
     }
-    state.give_back(upstream);
+    // Without: it was gRPC, over a connection that is not taken and so not given back.
+    let grpc = upstream.is_none();
+    if let Some(upstream) = upstream {
+        state.give_back(upstream);
+    }
     let (mut parts, body) = response.into_parts();
     parts.version = Version::HTTP_11;
     if upgrade.is_some() {
         // What follows an upgrade that was not granted may be of either protocol.
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Response::from_parts(parts, ResponseBody::Upstream(body, Some(held)))
+    Response::from_parts(parts, ResponseBody::upstream(body, held, grpc))
 }
 
 /// Passes bytes both ways until both ends are done. The request is in flight all the time.

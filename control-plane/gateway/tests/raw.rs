@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::*;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,10 +19,12 @@ enum Want {
     One,
     /// One of these.
     Either,
-    /// Closed without a word: the client would not understand ours.
+    /// Closed without an answer of HTTP/1.1, which the client would not understand.
     Closed,
+    /// The first request is served, the second one is refused, and what follows is not looked at.
+    Stopped,
 }
-use Want::{Closed, Either, One, Refused};
+use Want::{Closed, Either, One, Refused, Stopped};
 
 const EVIL: &str = "GET /evil HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
@@ -156,6 +162,8 @@ fn vectors() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("g6 crlf in target", line("GET /a%0d%0aX:%20y HTTP/1.1"), One),
         ("g6 no version", b"GET /\r\n\r\n".to_vec(), Refused),
         ("g6 http/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Closed),
+        ("g6 half a preface", b"PRI * HTTP/2.0\r\n\r\n".to_vec(), Closed),
+        ("g6 almost a preface", b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n".to_vec(), Refused),
         ("g6 http/1.2", line("GET / HTTP/1.2"), Refused),
         ("g6 lowercase version", line("GET / http/1.1"), Refused),
         // G7: lanes.
@@ -166,7 +174,74 @@ fn vectors() -> Vec<(&'static str, Vec<u8>, Want)> {
         ),
         ("g7 lane folded", get("X-Sampan-Lane: a\r\n b"), Refused),
         ("g7 baggage", get("Baggage: sampan.lane=a\r\nbaggage: k=v , Sampan.Lane=b;x\r\nConnection: close"), One),
+        (
+            "g7 lane twice with an underscore",
+            get("x_sampan_lane: a\r\nX-Sampan_Lane: b\r\nx-SAMPAN-lane: c\r\nConnection: close"),
+            One,
+        ),
+        ("g7 baggage folded", get("Baggage: k=v,\r\n sampan.lane=a"), Refused),
+        (
+            "g7 baggage twice",
+            get("Baggage: sampan.lane=a,sampan.lane=b\r\nBAGGAGE:\tsampan.lane = c\r\nConnection: close, baggage"),
+            One,
+        ),
+        (
+            "g7 lane in announced trailers",
+            post(
+                "Trailer: X-Sampan-Lane, Baggage\r\nTransfer-Encoding: chunked",
+                &format!("1\r\nx\r\n0\r\nX-Sampan-Lane: a\r\nBaggage: sampan.lane=a\r\n\r\n{EVIL}"),
+            ),
+            One,
+        ),
+        ("g7 lane named like a control", get("X-Sampan-Lane\x0b: a"), Refused),
+        // What is left of the lists above.
+        ("g1 cl with a tab inside", post("Content-Length: 1\t0", EVIL), Refused),
+        (
+            "g1 cl twice the same",
+            post("Connection: close\r\nContent-Length: 1\r\nContent-Length: 1", &format!("x{EVIL}")),
+            Either,
+        ),
+        ("g1 cl other digits", post("Content-Length: \u{663}", EVIL), Refused),
+        ("g2 te trailing tab", post("Transfer-Encoding: chunked\t", &format!("0\r\n\r\n{EVIL}")), Either),
+        ("g2 te in two lines", post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), Refused),
+        (
+            "g2 cl http/1.0 kept",
+            format!("POST / HTTP/1.0\r\nHost: app.test\r\nContent-Length: 1\r\n\r\nx{EVIL}").into_bytes(),
+            One,
+        ),
+        ("g3 size with spaces", chunked(&format!("1 \r\nx\r\n0\r\n\r\n{EVIL}")), Either),
+        ("g3 lf before the end", chunked(&format!("1\r\nx\n0\r\n\r\n{EVIL}")), Refused),
+        (
+            "g3 trailer that frames",
+            chunked(&format!("0\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\n{EVIL}")),
+            Either,
+        ),
+        (
+            "g5 upgrade with a body",
+            post("Connection: Upgrade, close\r\nUpgrade: websocket\r\nContent-Length: 1", &format!("x{EVIL}")),
+            Either,
+        ),
+        ("g5 upgrade to h2c", get("Connection: Upgrade, close\r\nUpgrade: h2c"), One),
+        ("g5 upgrade list", get("Connection: Upgrade, close\r\nUpgrade: websocket, h2c"), One),
+        (
+            "g5 refused between good ones",
+            format!("GET /ok HTTP/1.1\r\nHost: app.test\r\n\r\nGET /.. HTTP/1.1\r\nHost: app.test\r\n\r\n{EVIL}")
+                .into_bytes(),
+            Stopped,
+        ),
+        ("g6 options of everything", line("OPTIONS * HTTP/1.1"), Either),
+        ("g6 target without a slash", line("GET evil HTTP/1.1"), Refused),
+        ("g6 backslash dots", line("GET /a\\..\\evil HTTP/1.1"), Refused),
+        ("g6 absolute with https", line("GET https://app.test/ HTTP/1.1"), Either),
         // G9: slow and broken off.
+        (
+            "g9 expect twice",
+            post("Expect: 100-continue\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 1", "x"),
+            One,
+        ),
+        ("g9 expect in http/1.0", b"POST / HTTP/1.0\r\nHost: app.test\r\nExpect: 100-continue\r\n\r\n".to_vec(), One),
+        ("g9 chunk that does not come", chunked("5\r\nx"), Refused),
+        ("g9 an answer as a request", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), Refused),
         ("g9 short body", post("Content-Length: 5", "x"), Refused),
         ("g9 expect other", post("Expect: magic\r\nConnection: close\r\nContent-Length: 1", "x"), Either),
     ];
@@ -206,8 +281,10 @@ async fn run(name: &str, bytes: Vec<u8>, want: Want) -> Result<(), String> {
     }
     let refused = seen.is_empty() && (400..500).contains(&status) && all.matches("HTTP/1.1 ").count() == 1;
     let one = seen.len() == 1;
+    let stopped = one && all.starts_with("HTTP/1.1 200") && all.matches("HTTP/1.1 ").count() == 2;
     match want {
-        Closed if !(all.is_empty() && seen.is_empty()) => problem("not closed"),
+        Stopped if !(stopped && all.contains("HTTP/1.1 400")) => problem("not stopped"),
+        Closed if all.contains("HTTP/1") || !seen.is_empty() => problem("not closed"),
         Refused if !refused => problem("not refused"),
         One if !one => problem("not one request"),
         Either if !one && !refused => problem("neither refused nor one"),
@@ -252,4 +329,138 @@ async fn many_slow_connections_leave_it_usable() {
         slow.push(client);
     }
     assert_eq!(Client::connect(gateway.public_addr()).await.get("/").await.status, 200);
+}
+
+/// An endpoint that answers at the head of a request, once on a connection, and counts heads. One that came on a
+/// connection that was used before counts 100.
+async fn early(answer: &'static str) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, heads) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = heads.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let heads = counted.clone();
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while !seen.windows(4).any(|w| w == b"\r\n\r\n") {
+                    if stream.read_buf(&mut seen).await.is_ok_and(|n| n == 0) {
+                        return;
+                    }
+                }
+                heads.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.write_all(answer.as_bytes()).await;
+                // Whatever comes on this connection now would be taken for another request.
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+                if String::from_utf8_lossy(&rest).contains("x-forwarded-for") {
+                    heads.fetch_add(100, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    (addr, heads)
+}
+
+#[tokio::test]
+async fn an_early_answer_leaves_no_connection_behind_that_is_used_again() {
+    let gateway = gateway().await;
+    let (addr, heads) = early("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").await;
+    gateway.apply(table(1, vec![endpoint("early", addr)])).unwrap();
+    for n in 1..4 {
+        let mut client = Client::connect(gateway.public_addr()).await;
+        client.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 1000000\r\n\r\nsome").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.body.as_str()), (413, "no"));
+        // The rest of the body never comes; in its place comes what looks like a request.
+        client.send_quietly(EVIL).await;
+        drop(client);
+        within("idle", gateway.idle("early")).await;
+        assert_eq!(heads.load(Ordering::SeqCst), n, "each on a connection of its own");
+    }
+}
+
+#[tokio::test]
+async fn an_interim_answer_from_the_endpoint_is_not_the_answer() {
+    let gateway = gateway().await;
+    let answers = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n\
+                   HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (addr, heads) = early(answers).await;
+    gateway.apply(table(1, vec![endpoint("early", addr)])).unwrap();
+    let mut client = Client::connect(gateway.public_addr()).await;
+    let reply = client.get("/").await;
+    assert_eq!((reply.status, reply.body.as_str(), heads.load(Ordering::SeqCst)), (200, "ok", 1));
+}
+
+#[tokio::test]
+async fn what_follows_the_answer_of_an_endpoint_is_not_the_next_answer() {
+    let gateway = gateway().await;
+    let (addr, heads) =
+        early("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
+    gateway.apply(table(1, vec![endpoint("early", addr)])).unwrap();
+    let mut client = Client::connect(gateway.public_addr()).await;
+    for n in 1..10 {
+        let reply = client.get("/").await;
+        assert_eq!((reply.status, reply.body.as_str(), heads.load(Ordering::SeqCst)), (200, "ok", n));
+    }
+}
+
+#[tokio::test]
+async fn expect_is_answered_before_the_body_and_by_nobody_when_there_is_none() {
+    let (gateway, origin) = one("a").await;
+    let head = "POST / HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n";
+    let mut client = Client::connect(gateway.public_addr()).await;
+    client.send(head).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 100"));
+    client.send("0123456789012345678901234567890123456789").await;
+    assert_eq!(client.reply().await.status, 200);
+    assert!(origin.seen()[0].header("expect").is_empty());
+    // A refusal comes at once, and what the client sends all the same is no request.
+    gateway.apply(table(2, vec![])).unwrap();
+    let mut client = Client::connect(gateway.public_addr()).await;
+    client.send(head).await;
+    assert_eq!(client.reply().await.status, 503);
+    gateway.apply(table(3, vec![endpoint("a", origin.addr)])).unwrap();
+    client.send_quietly(EVIL).await;
+    client.send_quietly(EVIL).await;
+    client.rest().await;
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_half_closes_holds_nothing() {
+    let (gateway, origin) = one("a").await;
+    for bytes in
+        ["GET / HTTP/1.1\r\nHost: app.test\r\n\r\n", "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\nx"]
+    {
+        let before = origin.count();
+        let mut client = Client::connect(gateway.public_addr()).await;
+        client.send(bytes).await;
+        client.stream.shutdown().await.unwrap();
+        let all = client.rest().await;
+        within("idle", gateway.idle("a")).await;
+        assert!(all.matches("HTTP/1.1 ").count() <= 1 && origin.count() <= before + 1, "{all}");
+    }
+    assert!(origin.malformed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_all_of_it() {
+    let (gateway, origin) = one("a").await;
+    let mut client = Client::connect(gateway.public_addr()).await;
+    client.send("GET /large HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    let head = client.head().await;
+    assert!(head.contains(&format!("content-length: {LARGE}")), "{head}");
+    // Nothing is read until the endpoint cannot write on: the gateway does not collect it.
+    until("it arrived", || origin.count() == 1).await;
+    assert_eq!(gateway.in_flight("a"), 1);
+    // Others are served meanwhile.
+    assert_eq!(Client::connect(gateway.public_addr()).await.get("/").await.status, 200);
+    client.stream.shutdown().await.unwrap_or_default();
+    drop(client);
+    within("idle", gateway.idle("a")).await;
+
+    let mut client = Client::connect(gateway.public_addr()).await;
+    client.send("GET /large HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n").await;
+    client.head().await;
+    assert_eq!(client.rest().await.len(), LARGE);
 }

@@ -27,7 +27,8 @@ pub struct NodeConfig {
     pub runtime_types: BTreeMap<String, String>,
     /// Isolation class to overhead.
     pub overheads: BTreeMap<String, Overhead>,
-    /// Name servers inside sandboxes. Empty: those of the host that are not on loopback.
+    /// Addresses of the name servers that sandboxes ask, or that the node asks for them where it answers names itself.
+    /// Empty: those of the host; where sandboxes ask them, without those on loopback.
     pub dns_servers: Vec<String>,
     /// Subnet of the sandboxes, e.g. `10.88.0.0/20`. `None`: one chosen from the data folder's path.
     pub subnet: Option<String>,

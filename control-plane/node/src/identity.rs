@@ -134,6 +134,9 @@ impl Subnet {
         let mask = self.mask() & other.mask();
         self.base & mask == other.base & mask
     }
+    pub fn contains(self, address: std::net::Ipv4Addr) -> bool {
+        u32::from(address) & self.mask() == self.base
+    }
     /// The first address: that of the bridge.
     pub fn gateway(self) -> std::net::Ipv4Addr {
         std::net::Ipv4Addr::from(self.base + 1)
@@ -166,6 +169,8 @@ mod tests {
         assert!(parse("10.88.0.0/16").overlaps(parse("10.88.16.0/20")));
         assert!(!parse("10.88.0.0/20").overlaps(parse("10.88.16.0/20")));
         assert_eq!(parse("10.88.3.7/20").to_string(), "10.88.0.0/20");
+        assert!(parse("10.88.0.0/20").contains([10, 88, 15, 255].into()));
+        assert!(!parse("10.88.0.0/20").contains([10, 88, 16, 0].into()));
         assert_eq!(parse("10.88.0.0/20").gateway().to_string(), "10.88.0.1");
         assert_eq!(Subnet::parse("10.0.0.0/8"), None);
         assert_eq!(Subnet::parse("x"), None);

@@ -8,6 +8,7 @@ mod config;
 mod container;
 mod containerd;
 mod cri;
+mod dns;
 mod host;
 mod identity;
 mod image;
@@ -38,12 +39,13 @@ pub use config::{NodeConfig, NodeError, Overhead};
 /// The bare client. Public for benchmarks only.
 #[doc(hidden)]
 pub use cri::Cri;
+pub use dns::{DnsError, KnownApplication};
 pub use host::{HostCheck, host_report};
 pub use isolation::{Kernel, compare as isolation_compare};
 pub use teardown::{leftovers, remains, teardown};
 
 use containerd::Containerd;
-use identity::Identity;
+use identity::{Identity, Subnet};
 use image::{OwnImage, Pulls};
 
 /// Generated from `proto/cri.proto`. Public for tests only.
@@ -76,7 +78,10 @@ pub(crate) struct Inner {
     pulls: Pulls,
     watches: probe::Watches,
     runtime: tokio::runtime::Handle,
-    bridge_ip: Option<IpAddr>,
+    /// That of the bridge. `None` with a runtime that is not ours.
+    subnet: Option<Subnet>,
+    /// Set once names are answered on the bridge.
+    dns: OnceLock<dns::Responder>,
     /// Held as long as the node lives.
     _lock: File,
 }
@@ -142,7 +147,7 @@ impl Node {
     pub async fn start_in(claim: Claim, config: NodeConfig) -> Result<Self, NodeError> {
         let Claim { identity, lock } = claim;
         let own_image = OwnImage::build()?;
-        let (cri, private, bridge_ip) = match &config.cri_endpoint {
+        let (cri, private, subnet) = match &config.cri_endpoint {
             Some(endpoint) => {
                 let cri = Cri::new(Path::new(endpoint.trim_start_matches("unix://")));
                 cri.wait_ready(Duration::from_secs(15)).await.map_err(|error| NodeError::CriUnavailable {
@@ -163,7 +168,7 @@ impl Node {
                     return Err(error);
                 }
                 let subnet = network::choose_subnet(&identity, config.subnet.as_deref())?;
-                (cri, Some(private), Some(IpAddr::V4(subnet.gateway())))
+                (cri, Some(private), Some(subnet))
             }
         };
         let status = cri.status(proto::StatusRequest { verbose: true }).await.map_err(|error| {
@@ -191,7 +196,8 @@ impl Node {
             pulls: Pulls::new(),
             watches: probe::Watches::default(),
             runtime: tokio::runtime::Handle::current(),
-            bridge_ip,
+            subnet,
+            dns: OnceLock::new(),
             config,
             _lock: lock,
         };
@@ -201,14 +207,17 @@ impl Node {
 
     /// Address of the bridge, by which sandboxes reach the host. `None` with a runtime that is not ours.
     pub fn bridge_ip(&self) -> Option<IpAddr> {
-        self.inner.bridge_ip
+        self.inner.subnet.map(|subnet| IpAddr::V4(subnet.gateway()))
     }
 
-    /// Ends the probes. With `remove_workloads` all sandboxes of this node go too, and then the private containerd
-    /// and its bridge; otherwise they stay and the next start adopts them.
+    /// Ends the probes and the answering of names. With `remove_workloads` all sandboxes of this node go too, and then
+    /// the private containerd and its bridge; otherwise they stay and the next start adopts them.
     pub async fn shutdown(&self, remove_workloads: bool) -> Result<(), NodeError> {
         let inner = &self.inner;
         inner.watches.forget_all();
+        if let Some(responder) = inner.dns.get() {
+            responder.stop().await;
+        }
         if !remove_workloads {
             return Ok(());
         }

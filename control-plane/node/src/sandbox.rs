@@ -50,13 +50,8 @@ pub fn sandbox_hash(spec: &SandboxSpec) -> String {
 
 /// Name servers for sandboxes: the host's, without those on loopback, which no sandbox reaches.
 pub fn host_dns(resolv_conf: &str) -> Vec<String> {
-    resolv_conf
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .map(str::trim)
-        .filter(|text| text.parse::<IpAddr>().is_ok_and(|ip| !ip.is_loopback()))
-        .map(ToString::to_string)
-        .collect()
+    let servers = crate::dns::name_servers(resolv_conf).into_iter();
+    servers.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).collect()
 }
 
 /// What the requests for one sandbox depend on besides its spec.
@@ -150,12 +145,13 @@ fn host_name(instance: &str) -> String {
 
 impl Inner {
     pub(crate) fn config_of(&self, spec: &SandboxSpec, internal: bool) -> proto::PodSandboxConfig {
+        let dns_servers = self.name_servers();
         sandbox_config(
             spec,
             &Surroundings {
                 identity: &self.identity,
                 overhead: self.config.overheads.get(&spec.class).copied(),
-                dns_servers: &self.dns_servers,
+                dns_servers: &dns_servers,
                 systemd_cgroup: self.systemd_cgroup,
                 internal,
             },

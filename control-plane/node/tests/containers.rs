@@ -450,6 +450,74 @@ async fn sandboxes_do_not_reach_each_other_but_the_bridge() {
     nothing_left(&data.path).await;
 }
 
+/// A name server on port 53 of an address of its own on loopback: every name has the address 192.0.2.80.
+async fn name_server() -> (std::net::Ipv4Addr, tokio::task::JoinHandle<()>) {
+    let process = std::process::id().to_be_bytes();
+    let address = std::net::Ipv4Addr::new(127, 53, process[2], process[3]);
+    let socket = tokio::net::UdpSocket::bind((address, 53)).await.unwrap();
+    let task = tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((size, peer)) = socket.recv_from(&mut buffer).await {
+            // One question and nothing after it, as libc asks: the type is in front of the class.
+            let mut answer = buffer[..size].to_vec();
+            let is_a = answer[size - 4..size - 2] == [0, 1];
+            answer[2] |= 0x80;
+            if is_a {
+                answer[7] = 1;
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80]);
+            }
+            let _ = socket.send_to(&answer, peer).await;
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_inside_a_sandbox_lead_to_the_bridge_or_to_the_hosts_name_servers() {
+    if missing().is_some() {
+        return;
+    }
+    let data = Data::new();
+    let (server, task) = name_server().await;
+    let config = || {
+        let mut config = data.config();
+        config.dns_servers = vec![server.to_string()];
+        config
+    };
+    let known: sampan_node::KnownApplication = Arc::new(|ns, app| (ns, app) == ("test", "web"));
+    let node = Node::start(config()).await.unwrap();
+    node.image_import(IMAGE, image().archive(IMAGE).unwrap()).await.unwrap();
+    node.dns_start(known.clone()).await.unwrap();
+    let spec = sandbox_spec("names");
+    let sandbox = node.sandbox_run(spec.clone()).await.unwrap();
+    let id = run(&node, &sandbox, &spec, 0, &["sleep"]).await;
+    let bridge = node.bridge_ip().unwrap();
+    let resolve = async |node: &Node| {
+        let command = ["/bin/app", "resolve", "web.test.internal", "web", "none.test.internal", "out.example"];
+        let answer = node.exec(id.clone(), command.map(String::from).to_vec(), 30).await.unwrap();
+        let text = String::from_utf8(answer.stdout).unwrap();
+        text.lines().filter(|line| line.contains(" is ")).map(String::from).collect::<Vec<_>>()
+    };
+    let check = |found: &[String]| {
+        let [full, short, none, out] = found else { panic!("{found:#?}") };
+        assert_eq!(full, &format!("web.test.internal is {bridge}"));
+        assert_eq!(short, &format!("web is {bridge}"), "by the search domain");
+        assert!(none.starts_with("none.test.internal is not found"), "{none}");
+        assert_eq!(out, "out.example is 192.0.2.80");
+    };
+    check(&resolve(&node).await);
+
+    // A server that starts again answers the sandboxes that it finds.
+    node.shutdown(false).await.unwrap();
+    drop(node);
+    let node = Node::start(config()).await.unwrap();
+    node.dns_start(known).await.unwrap();
+    check(&resolve(&node).await);
+    node.shutdown(true).await.unwrap();
+    nothing_left(&data.path).await;
+    task.abort();
+}
+
 fn probe(action: ProbeAction) -> ProbeSpec {
     ProbeSpec {
         action,

@@ -263,6 +263,10 @@ struct Scene {
 }
 
 async fn scene_with(fake: Fake) -> Scene {
+    scene_of(fake, &[]).await
+}
+
+async fn scene_of(fake: Fake, dns_servers: &[&str]) -> Scene {
     let folder = tempfile::Builder::new().prefix("sc").tempdir_in("/tmp").unwrap();
     let socket = folder.path().join("cri.sock");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
@@ -274,6 +278,7 @@ async fn scene_with(fake: Fake) -> Scene {
     tokio::spawn(server);
     let mut config = NodeConfig::new(folder.path().join("d"));
     config.insecure_registries = vec!["localhost:5000".into()];
+    config.dns_servers = dns_servers.iter().map(ToString::to_string).collect();
     config.cri_endpoint = Some(format!("unix://{}", socket.display()));
     let concrete = Node::start(config).await.unwrap();
     Scene { fake, node: Arc::new(concrete.clone()), concrete, folder }
@@ -368,6 +373,37 @@ async fn a_kata_sandbox_is_asked_for_in_full() {
     for call in expected {
         assert!(state.timeouts.contains_key(call), "{call} without a deadline");
     }
+}
+
+#[tokio::test]
+async fn sandboxes_ask_the_responder_for_names_once_it_runs() {
+    let scene = scene_of(Fake::default(), &["192.0.2.53"]).await;
+    let known: sampan_node::KnownApplication = Arc::new(|_, _| true);
+    let dns = |state: &State| state.runs.last().unwrap().config.as_ref().unwrap().dns_config.clone().unwrap();
+    let wanted = |server: &str| proto::DnsConfig {
+        servers: vec![server.into()],
+        searches: vec!["shop.internal".into()],
+        options: Vec::new(),
+    };
+    // With a runtime that is not ours there is no bridge, and where the port is taken there is no responder.
+    let error = scene.concrete.dns_start(known.clone()).await.unwrap_err();
+    assert!(matches!(error, sampan_node::DnsError::NoBridge), "{error}");
+    let holder = tokio::net::UdpSocket::bind("127.77.0.1:0").await.unwrap();
+    let taken = holder.local_addr().unwrap();
+    let error = scene.concrete.dns_start_at(taken, "127.77.0.0/16", known.clone()).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{taken} cannot be listened on: ")), "{error}");
+    scene.node.sandbox_run(sandbox_spec("runc")).await.unwrap();
+    assert_eq!(dns(&scene.fake.state()), wanted("192.0.2.53"));
+
+    let free = std::net::SocketAddr::from(([127, 77, 0, 1], 0));
+    // A port that is free for TCP may be taken for UDP.
+    let mut tries = 0;
+    while let Err(error) = scene.concrete.dns_start_at(free, "127.77.0.0/16", known.clone()).await {
+        tries += 1;
+        assert!(tries < 50, "{error}");
+    }
+    scene.node.sandbox_run(sandbox_spec("runc")).await.unwrap();
+    assert_eq!(dns(&scene.fake.state()), wanted("127.77.0.1"));
 }
 
 #[tokio::test]

@@ -125,8 +125,7 @@ impl Server {
         let proxy = Gateway::bind(config.gateway).await?;
         let gateway = proxy.public_addr();
         let node = Node::start_in(claim, node_config).await?;
-        let bridge = node.bridge_ip();
-        match Self::serve(&config, &data_dir, listener, proxy.clone(), Arc::new(node.clone()), bridge).await {
+        match Self::serve(&config, &data_dir, listener, proxy.clone(), Arc::new(node.clone()), Some(&node)).await {
             Ok(mut server) => {
                 server.api = api;
                 server.gateway = gateway;
@@ -161,7 +160,7 @@ impl Server {
         listener: tokio::net::TcpListener,
         proxy: Gateway,
         runtime: Arc<dyn Runtime>,
-        bridge: Option<std::net::IpAddr>,
+        node: Option<&Node>,
     ) -> Result<Self, Error> {
         let store = Store::open(data_dir.join("sampan.db"))?;
         let token_file = data_dir.join("admin.token");
@@ -188,11 +187,17 @@ impl Server {
         if config.dev {
             notices.push("registries on loopback are allowed, over plain HTTP".into());
         }
-        match bridge {
-            Some(ip) => {
+        match node.and_then(|node| node.bridge_ip().map(|ip| (node, ip))) {
+            Some((node, ip)) => {
                 let internal = SocketAddr::new(ip, 80);
                 if let Err(e) = proxy.add_listener(internal, Listener::Internal).await {
                     notices.push(format!("gateway: no internal listener, internal routes answer nowhere: {e}"));
+                }
+                let names = store.clone();
+                if let Err(e) = node.dns_start(Arc::new(move |ns, app| has_application(&names, ns, app))).await {
+                    notices.push(format!(
+                        "dns: no responder, new instances ask the host's name servers and find no name under .internal: {e}"
+                    ));
                 }
             }
             None => notices.push("gateway: the runtime is not ours, so there is no internal listener".into()),
@@ -266,6 +271,18 @@ impl Server {
     }
 }
 
+/// For the names of instances. A database that cannot be read has none: the answer is remembered for seconds only.
+fn has_application(store: &Store, namespace: &str, name: &str) -> bool {
+    let read = || store.read::<_, StoreError>(|r| r.object("application", namespace, name));
+    match tokio::task::block_in_place(read) {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            tracing::warn!(namespace, name, %error, "an application cannot be looked up for its name");
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +302,27 @@ mod tests {
         assert_eq!(node.subnet, config.subnet);
         let handlers: Vec<_> = node.handlers.iter().map(|(c, h)| format!("{c}={h}")).collect();
         assert_eq!(handlers, ["gvisor=runsc", "kata=kata-qemu", "runc=runc", "wasm=spin"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn names_are_those_of_stored_applications() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("sampan.db")).unwrap();
+        let new = |kind: &str, namespace: &str, name: &str| sampan_store::NewObject {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: name.into(),
+            spec: serde_json::Value::Null,
+            private: serde_json::Value::Null,
+            status: serde_json::Value::Null,
+        };
+        for (kind, name) in [("application", "web"), ("route", "api")] {
+            store.write::<_, StoreError>(|tx| tx.insert_object(new(kind, "shop", name), 1)).unwrap();
+        }
+        assert!(has_application(&store, "shop", "web"));
+        for (namespace, name) in [("shop", "api"), ("other", "web"), ("", "web"), ("shop", "")] {
+            assert!(!has_application(&store, namespace, name), "{namespace}/{name}");
+        }
     }
 }

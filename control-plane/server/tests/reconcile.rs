@@ -249,6 +249,25 @@ async fn an_explicit_restart_replaces_every_container_in_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_ends_by_the_hook_of_its_own_revision_before_it_is_stopped() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let with_hook = |command: &str| {
+        let mut body = app(IMAGE_A, 1);
+        body["lifecycle_hooks"] = json!({ "pre_stop": { "exec": { "command": [command] } } });
+        body
+    };
+    b.deployed(&with_hook("/old")).await;
+    let id = column(&b.instances().await, "container_id").remove(0);
+    let (_, answer) = b.update(CART, &with_hook("/new")).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    let calls = b.fake.calls();
+    let at = |call: String| calls.iter().position(|c| *c == call).unwrap_or_else(|| panic!("no {call} in {calls:?}"));
+    assert!(at(format!("exec {id} /old")) < at(format!("stop {id}")));
+    assert!(!calls.iter().any(|c| c.ends_with("/new")), "what starts now has not ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_config_change_restarts_only_who_asked_for_it() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;

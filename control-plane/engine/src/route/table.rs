@@ -139,7 +139,7 @@ impl<'a> App<'a> {
     fn new(served: &'a Served) -> Self {
         let split = served.split.as_ref();
         let matches = split.into_iter().flat_map(|s| &s.matches).filter_map(|m| Matcher::new(m).ok()).collect();
-        Self { served, matches, sticky: split.and_then(|s| s.sticky.as_ref()).and_then(key) }
+        Self { served, matches, sticky: split.and_then(|s| s.sticky.as_ref()).and_then(Key::new) }
     }
 
     /// Nothing serving says nothing about ports: then the answer is 503, not 404.
@@ -196,17 +196,21 @@ impl<'a> App<'a> {
     }
 }
 
-/// A name that no cookie or header can have makes callers unknown. Admission refuses it.
-fn key(sticky: &Sticky) -> Option<Key> {
-    match sticky.key {
-        StickyKey::Cookie => {
-            let name = sticky.name.clone().unwrap_or_else(|| COOKIE.into());
-            is_token(&name).then_some(Key::Cookie { name, max_age_seconds: sticky.max_age_seconds.max(1) })
+impl Key {
+    /// `None` for a name that no cookie or header can have, or a header without one: then callers are unknown.
+    /// Admission refuses it.
+    pub fn new(sticky: &Sticky) -> Option<Self> {
+        match sticky.key {
+            StickyKey::Cookie => {
+                let name = sticky.name.clone().unwrap_or_else(|| COOKIE.into());
+                is_token(&name).then_some(Self::Cookie { name, max_age_seconds: sticky.max_age_seconds.max(1) })
+            }
+            StickyKey::Header => {
+                let name = sticky.name.as_deref().filter(|n| is_token(n))?;
+                Some(Self::Header(name.to_ascii_lowercase()))
+            }
+            StickyKey::ClientIp => Some(Self::ClientIp),
         }
-        StickyKey::Header => {
-            sticky.name.as_deref().filter(|n| is_token(n)).map(|n| Key::Header(n.to_ascii_lowercase()))
-        }
-        StickyKey::ClientIp => Some(Key::ClientIp),
     }
 }
 
@@ -353,7 +357,7 @@ mod tests {
 
     #[test]
     fn names_that_would_break_out_of_a_header_are_not_used() {
-        let of = |json: serde_json::Value| key(&serde_json::from_value(json).unwrap());
+        let of = |json: serde_json::Value| Key::new(&serde_json::from_value(json).unwrap());
         let cookie = |name: &str| Some(Key::Cookie { name: name.into(), max_age_seconds: 86_400 });
         assert_eq!(of(serde_json::json!({})), cookie("sampan_bucket"));
         assert_eq!(of(serde_json::json!({ "name": "mine" })), cookie("mine"));

@@ -1,17 +1,20 @@
 //! A strict origin, a raw client and small helpers.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part; a test helper may panic")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sampan_engine::route::{Backend, Endpoint, Host, PathKind, RouteTable, Rule};
+use sampan_engine::route::{Backend, Endpoint, Host, PathKind, RouteTable, Rule, Served, Serving, Split};
 use sampan_gateway::{Gateway, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+/// Bytes of an answer that no buffer on the way holds.
+pub const LARGE: usize = 20_000_000;
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits for a condition, and fails when it does not come true.
@@ -174,6 +177,11 @@ impl Origin {
                 "error" => {
                     stream.write_all(b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap_or_default();
                 }
+                "large" => {
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.unwrap_or_default();
+                    stream.write_all(&vec![b'x'; LARGE]).await.unwrap_or_default();
+                }
                 "never" => {
                     let _ = stream.read_u8().await;
                     return;
@@ -322,6 +330,20 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// As [`Client::connect`], from an address of the loopback network.
+    pub async fn connect_from(from: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((from, 0))).unwrap();
+        Self { stream: socket.connect(addr).await.unwrap(), buffer: Vec::new() }
+    }
+
+    /// A GET with these header lines.
+    pub async fn get_with(&mut self, host: &str, path: &str, lines: &[&str]) -> Reply {
+        let lines: String = lines.iter().map(|l| format!("{l}\r\n")).collect();
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")).await;
+        self.reply().await
+    }
+
     /// For when the gateway may have closed already.
     pub async fn send_quietly(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
@@ -451,4 +473,35 @@ pub async fn one(name: &str) -> (Gateway, Arc<Origin>) {
 pub async fn refusing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
+}
+
+/// Instances of an application at these origins, by revision, with the port `http`.
+pub fn served(instances: &[(&Origin, &str)], split: Option<Split>) -> Served {
+    let serving = |(origin, revision): &(&Origin, &str)| Serving {
+        key: origin.name.clone(),
+        ip: origin.addr.ip(),
+        revision: (*revision).to_owned(),
+        // The types are those of `schema`, which this crate does not see.
+        ports: serde_json::from_value(
+            serde_json::json!({ "http": { "container_port": origin.addr.port(), "protocol": "HTTP" } }),
+        )
+        .unwrap(),
+    };
+    Served { instances: instances.iter().map(serving).collect(), split }
+}
+
+/// `app.test` leads to the application `app`; each has its internal host. Everything is of the namespace `shop`.
+pub fn table_from<const N: usize>(generation: u64, apps: [(&str, Served); N]) -> Arc<RouteTable> {
+    let route = serde_json::json!({
+        "namespace": "shop", "name": "app", "visibility": "public", "hostnames": ["app.test"],
+        "rules": [{ "name": "all", "backends": [{ "application": "app", "port": "http" }] }],
+    });
+    let route = serde_json::from_value(route).unwrap();
+    let apps = apps.into_iter().map(|(name, served)| (format!("shop/{name}"), served)).collect();
+    Arc::new(sampan_engine::route::table(generation, [&route], &apps, BTreeMap::new()))
+}
+
+/// Revision `new` is gray, with this weight.
+pub fn split(weight: u32) -> Split {
+    Split { gray: "new".into(), weight, tag: "gray".into(), salt: 42, ..Split::default() }
 }

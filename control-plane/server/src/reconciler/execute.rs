@@ -1,19 +1,23 @@
 //! Carries a decision out: actions beside the loop, probes, what serves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sampan_engine::instance::{Action, Instance, Traffic};
 use sampan_engine::reconcile::Decision;
 use sampan_engine::release;
 use sampan_engine::revision::Revision;
 use sampan_engine::route::{Served, Serving};
-use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, RuntimeError};
-use sampan_schema::application::Spec;
+use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, Runtime, RuntimeError};
+use sampan_schema::application::{PreStop, Spec};
 use sampan_store::StoreError;
 use tokio::sync::mpsc;
 
 use super::{Ended, Heard, Probing, Reconciler};
 use crate::container;
+
+/// Seconds between TERM and KILL after a hook that took all of the time.
+const LEAST_GRACE: u64 = 2;
 
 impl Reconciler {
     pub(super) fn carry_out(&mut self, app: &str, replicas: u64, revisions: &BTreeMap<String, Revision>, d: &Decision) {
@@ -155,8 +159,9 @@ impl Reconciler {
                     None => (Ok(()), Some(sandbox_id)),
                 },
                 Action::Start { container_id, .. } => (runtime.container_start(container_id).await, known),
-                Action::Stop { container_id, grace_seconds, .. } => {
-                    (runtime.container_stop(container_id, grace_seconds).await, known)
+                Action::Stop { container_id, grace_seconds, pre_stop, .. } => {
+                    let left = before_stop(runtime.as_ref(), &container_id, grace_seconds, pre_stop).await;
+                    (runtime.container_stop(container_id, left).await, known)
                 }
                 Action::Remove { container_id, .. } => (runtime.container_remove(container_id).await, known),
                 Action::Pull { .. } => (Ok(()), None),
@@ -172,6 +177,23 @@ impl Reconciler {
             Heard::Done { app, instance, image, ended }
         });
     }
+}
+
+/// Runs the hook of a container that is about to stop, and returns the seconds that are left for it.
+async fn before_stop(runtime: &dyn Runtime, container: &str, grace: u64, hook: Option<PreStop>) -> u64 {
+    let Some(hook) = hook else { return grace };
+    let began = tokio::time::Instant::now();
+    if let Some(exec) = hook.exec {
+        match runtime.exec(container.to_owned(), exec.command, grace.max(1)).await {
+            Ok(out) if out.exit_code == 0 => {}
+            Ok(out) => tracing::warn!(container, exit_code = out.exit_code, "pre_stop did not succeed"),
+            Err(error) => tracing::warn!(container, %error, "pre_stop did not run"),
+        }
+    } else if let Some(seconds) = hook.sleep_seconds {
+        tokio::time::sleep(Duration::from_secs(seconds.max(0) as u64).min(Duration::from_secs(grace))).await;
+    }
+    // Whatever the hook took, TERM is heard.
+    grace.saturating_sub(began.elapsed().as_secs()).max(LEAST_GRACE.min(grace))
 }
 
 /// Works beside the loop and tells how it ended. A panic is an end too: nothing stays under way for ever.

@@ -231,8 +231,10 @@ impl Runtime for Fake {
         report(ProbeReport { started: Some(true), ready, live: None, message });
     }
     fn probes_forget(&self, _: &str) {}
-    fn exec(&self, _: String, command: Vec<String>, _: u64) -> Work<'_, Result<ExecOutput, RuntimeError>> {
-        done(Ok(ExecOutput { stdout: command.join(" ").into_bytes(), stderr: Vec::new(), exit_code: 0 }))
+    fn exec(&self, id: String, command: Vec<String>, _: u64) -> Work<'_, Result<ExecOutput, RuntimeError>> {
+        let command = command.join(" ");
+        self.with(format!("exec {id} {command}"), |_| ());
+        done(Ok(ExecOutput { stdout: command.into_bytes(), stderr: Vec::new(), exit_code: 0 }))
     }
     fn stats(&self, _: String) -> Work<'_, Result<Stats, RuntimeError>> {
         done(Ok(Stats::default()))
