@@ -13,6 +13,12 @@ pub enum Action {
     Instances,
     Revisions,
     Restart,
+    Rollout,
+    Promote,
+    Pause,
+    Resume,
+    Abort,
+    Rollback,
     Logs,
     Exec,
     Operation,
@@ -58,7 +64,7 @@ impl Action {
                 ("Sampan-Expected-Change-Class", "409 when the change would be harsher than planned."),
             ],
             Self::Delete => &[("If-Match", "The generation that is deleted; 412 when it is another one by now.")],
-            Self::Restart => {
+            Self::Restart | Self::Promote | Self::Pause | Self::Resume | Self::Abort | Self::Rollback => {
                 &[("Idempotency-Key", "The same request again with the same key gets the first answer, for 24 h.")]
             }
             _ => &[],
@@ -140,6 +146,8 @@ const NAMESPACE: [Endpoint; 5] = crud!("namespace", "/v1/namespaces", "/v1/names
 const CONFIG_MAP: [Endpoint; 5] =
     crud!("config_map", "/v1/namespaces/{ns}/config-maps", "/v1/namespaces/{ns}/config-maps/{name}");
 const SECRET: [Endpoint; 5] = crud!("secret", "/v1/namespaces/{ns}/secrets", "/v1/namespaces/{ns}/secrets/{name}");
+const GRAY_POLICY: [Endpoint; 5] =
+    crud!("gray_policy", "/v1/namespaces/{ns}/gray-policies", "/v1/namespaces/{ns}/gray-policies/{name}");
 const APPLICATION: [Endpoint; 5] =
     crud!("application", "/v1/namespaces/{ns}/applications", "/v1/namespaces/{ns}/applications/{name}");
 const ROUTE: [Endpoint; 5] = crud!("route", "/v1/namespaces/{ns}/routes", "/v1/namespaces/{ns}/routes/{name}");
@@ -171,6 +179,60 @@ const MORE: &[Endpoint] = &[
         Verb::Write,
         "application",
         "Restart every instance in place under max_unavailable; resolves the image tag again.",
+    ),
+    e(
+        "application_rollout",
+        "GET",
+        "/v1/namespaces/{ns}/applications/{name}/rollout",
+        Action::Rollout,
+        Verb::Read,
+        "application",
+        "How far the newest release is: step, weight, verdicts of the analyses.",
+    ),
+    e(
+        "rollout_promote",
+        "POST",
+        "/v1/namespaces/{ns}/applications/{name}/rollout/promote",
+        Action::Promote,
+        Verb::Write,
+        "application",
+        "Go on to the next step, or with `full` to the end, without analysis. With `step`, that step is left: 200 when it was already.",
+    ),
+    e(
+        "rollout_pause",
+        "POST",
+        "/v1/namespaces/{ns}/applications/{name}/rollout/pause",
+        Action::Pause,
+        Verb::Write,
+        "application",
+        "Take no further step; healing and scaling go on. 200 when it is paused so already.",
+    ),
+    e(
+        "rollout_resume",
+        "POST",
+        "/v1/namespaces/{ns}/applications/{name}/rollout/resume",
+        Action::Resume,
+        Verb::Write,
+        "application",
+        "Go on where the release was paused. 200 when it is not paused.",
+    ),
+    e(
+        "rollout_abort",
+        "POST",
+        "/v1/namespaces/{ns}/applications/{name}/rollout/abort",
+        Action::Abort,
+        Verb::Write,
+        "application",
+        "All requests to the stable revision, then the instances back to it. 200 when that is under way.",
+    ),
+    e(
+        "application_rollback",
+        "POST",
+        "/v1/namespaces/{ns}/applications/{name}/rollback",
+        Action::Rollback,
+        Verb::Write,
+        "application",
+        "Return to the revision `to_revision`, or to the one before, in one step and without analysis. Changes the spec.",
     ),
     e(
         "application_logs",
@@ -229,12 +291,12 @@ const MORE: &[Endpoint] = &[
     ),
 ];
 
-const N: usize = 25 + MORE.len();
+const N: usize = 30 + MORE.len();
 
 /// Every endpoint.
 pub const API: &[Endpoint] = &{
     let mut all = [MORE[0]; N];
-    let groups: [&[Endpoint]; 6] = [&NAMESPACE, &CONFIG_MAP, &SECRET, &APPLICATION, &ROUTE, MORE];
+    let groups: [&[Endpoint]; 7] = [&NAMESPACE, &CONFIG_MAP, &SECRET, &GRAY_POLICY, &APPLICATION, &ROUTE, MORE];
     let (mut g, mut at) = (0, 0);
     while g < groups.len() {
         let mut i = 0;

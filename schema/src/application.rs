@@ -35,6 +35,11 @@ pub struct Spec {
     #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "recreate", "remote": true}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation_class: Option<String>,
+    /// Gray policy that releases follow; null means plain rolling. A policy that was changed meanwhile counts from the
+    /// next step on.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "metadata", "reference": "gray_policy"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gray_policy: Option<String>,
     /// Size of one instance. Required, because a VM is sized from it.
     #[schemars(extend("x-sampan" = {"class": "recreate"}))]
     pub resources: Resources,
@@ -106,6 +111,9 @@ pub enum Protocol {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateStrategy {
+    /// `InPlaceIfPossible`: a change that needs a new sandbox gets one. `InPlaceOnly`: such a change is refused.
+    #[serde(rename = "type")]
+    pub kind: UpdateType,
     /// Instances that may be out of service during an update: a number or a percentage of `replicas`, rounded up
     /// when `max_surge` is 0, down otherwise, and at least 1 without surge.
     #[schemars(regex(pattern = int_or_percent::PATTERN), extend("x-sampan" = {"semantic": "int_or_percent"}))]
@@ -121,9 +129,17 @@ pub struct UpdateStrategy {
     pub progress_deadline_seconds: i64,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpdateType {
+    #[default]
+    InPlaceIfPossible,
+    InPlaceOnly,
+}
+
 impl Default for UpdateStrategy {
     fn default() -> Self {
         Self {
+            kind: UpdateType::default(),
             max_unavailable: "25%".into(),
             max_surge: "0".into(),
             min_ready_seconds: 0,
@@ -218,7 +234,8 @@ impl Default for Offline {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollout {
-    /// What an apply waits for.
+    /// What an apply waits for. `paused_or_completed`: the end of the release, or a step that waits for somebody, which
+    /// is a warning. `completed`: the end alone. `started`: nothing.
     pub wait_for: WaitFor,
     /// What the server does when an update fails: `fail` keeps what is ready, failed instances go back; `rollback`
     /// returns all instances to the revision before. Either way the apply ends with an error.
@@ -231,6 +248,7 @@ pub struct Rollout {
 #[serde(rename_all = "snake_case")]
 pub enum WaitFor {
     #[default]
+    PausedOrCompleted,
     Completed,
     Started,
 }
@@ -333,6 +351,10 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
             "max_unavailable and max_surge are both 0: no instance could ever be updated",
         ));
     }
+    if spec.update_strategy.kind == UpdateType::InPlaceOnly && !is_zero(&spec.update_strategy.max_surge) {
+        let text = "must be 0 with InPlaceOnly: extra instances have new sandboxes";
+        v.push(Violation::new("update_strategy.max_surge", "SMP064", text));
+    }
     let UpdateStrategy { min_ready_seconds, progress_deadline_seconds, .. } = spec.update_strategy;
     if min_ready_seconds >= progress_deadline_seconds {
         let message = format!(
@@ -344,18 +366,18 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
         && hook.exec.is_some() == hook.sleep_seconds.is_some()
     {
         let message = "write exactly one of exec and sleep_seconds";
-        v.push(Violation::new("lifecycle_hooks.pre_stop", "SMP063", message));
+        v.push(Violation::new("lifecycle_hooks.pre_stop", "SMP067", message));
     }
     let grace = spec.lifecycle_hooks.termination_grace_period_seconds;
     if let Some(sleep) = spec.lifecycle_hooks.pre_stop.as_ref().and_then(|h| h.sleep_seconds).filter(|s| *s >= grace) {
         let message =
             format!("is {sleep}, not below termination_grace_period_seconds {grace}: no time is left for TERM");
-        v.push(Violation::new("lifecycle_hooks.pre_stop.sleep_seconds", "SMP064", message));
+        v.push(Violation::new("lifecycle_hooks.pre_stop.sleep_seconds", "SMP068", message));
     }
     if spec.lifecycle_hooks.online.registration_delay_seconds >= progress_deadline_seconds {
         let message =
             format!("is not below progress_deadline_seconds {progress_deadline_seconds}: no release could succeed");
-        v.push(Violation::new("lifecycle_hooks.online.registration_delay_seconds", "SMP065", message));
+        v.push(Violation::new("lifecycle_hooks.online.registration_delay_seconds", "SMP069", message));
     }
     for name in spec.network.ports.keys() {
         if !crate::name::is_name(name) {

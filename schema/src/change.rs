@@ -1,9 +1,9 @@
 //! Two specs -> the class of the change, and why. The classes are declared on the properties (`x-sampan.class`).
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::Kind;
+use crate::{Kind, normalise};
 
 /// What a change does to running instances, from nothing to everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,6 +99,34 @@ fn walk(schema: &Value, old: Option<&Value>, new: Option<&Value>, above: Class, 
     }
     let remote = x.and_then(|x| x.get("remote")).is_some();
     out.push(Reason { field: path.to_owned(), class, remote });
+}
+
+/// `spec` with all that restarts or recreates instances as an earlier, normalised `template` has it. The rest stays,
+/// and so does the user's spelling of what means the same.
+pub fn restore(kind: &Kind, spec: &Value, template: &Value) -> Value {
+    back(kind.spec_schema(), Some(spec), Some(template), Class::Metadata).unwrap_or_default()
+}
+
+fn back(schema: &Value, now: Option<&Value>, then: Option<&Value>, above: Class) -> Option<Value> {
+    let class = Class::of(schema).unwrap_or(above);
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let member = |of: Option<&Value>, name: &str| of.and_then(|o| o.get(name)).cloned();
+        let one = |(name, below): (&String, &Value)| {
+            let (now, then) = (member(now, name), member(then, name));
+            Some((name.clone(), back(below, now.as_ref(), then.as_ref(), class)?))
+        };
+        let members: Map<_, _> = properties.iter().filter_map(one).collect();
+        return if members.is_empty() {
+            now.filter(|o| o.as_object().is_some_and(Map::is_empty)).cloned()
+        } else {
+            Some(members.into())
+        };
+    }
+    let whole = json!({ "type": "object", "properties": { "it": schema } });
+    let of = |v: Option<&Value>| v.map_or_else(|| json!({}), |v| json!({ "it": v }));
+    let stays =
+        !matches!(class, Class::InPlaceRestart | Class::Recreate) || normalise::equal(&whole, &of(now), &of(then));
+    if stays { now } else { then }.cloned()
 }
 
 /// The part of a normalised spec whose class is `class`: what a hash of that class is taken over.

@@ -1,11 +1,14 @@
 //! `gray_policy`: how a release of an application goes to some first, then to all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use regex_lite::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::int_or_percent;
+use crate::probe::is_token;
 use crate::violation::Violation;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -124,23 +127,25 @@ pub enum OnNewRelease {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Gray instances: a number or a percentage of `replicas`, rounded up. Null means the share that the weight needs.
+    /// Gray instances: a number or a percentage of `replicas`, rounded up. Null means the share that the weight needs;
+    /// `matches` of a canary and `batch` have to say it. Not of `blue_green`, where gray is a full set.
     #[schemars(regex(pattern = int_or_percent::PATTERN), extend("x-sampan" = {"semantic": "int_or_percent"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<String>,
-    /// Share of requests that goes to gray, in percent with two decimals. Null means the share of instances; with
-    /// `matches` only what matches.
+    /// Share of requests that goes to gray, in percent with two decimals; rises from step to step. Null means the share
+    /// of instances; with `matches` only what matches; with `blue_green` none.
     #[schemars(range(min = 0, max = 100))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_percent: Option<f64>,
-    /// Requests that go to gray: any of these, in written order.
+    /// Requests that go to gray: any of these, in written order. Instead of a weight.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
     /// What happens when the instances of the step are ready; null goes on once the analysis has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
-    /// Names of the analyses that judge this step; null means all.
+    /// Names of the analyses that judge this step; null means all, an empty set none.
+    #[schemars(extend("x-sampan" = {"empty": "value"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<BTreeSet<String>>,
 }
@@ -202,7 +207,8 @@ pub enum PathType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ValueMatch {
-    /// Name of the header, parameter or cookie; headers in any case.
+    /// Name of the header, parameter or cookie; headers in any case. The headers of lanes, `x-sampan-lane` and
+    /// `baggage`, are the gateway's.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
     /// `In` is any of `values`; `Mod` takes a whole number and `values = ["divisor", "remainder", …]`.
@@ -331,8 +337,296 @@ impl Step {
         // Two decimals of at most 100: the product is a small whole number.
         self.weight_percent.map(|w| (w * 100.0).round().clamp(0.0, 10_000.0) as u32)
     }
+    /// Percentage of instances, when it is written as one.
+    fn percent(&self) -> Option<u32> {
+        self.replicas.as_deref()?.strip_suffix('%')?.parse().ok()
+    }
+    /// Number of instances, when it is written as one.
+    fn count(&self) -> Option<u32> {
+        self.replicas.as_deref()?.parse().ok()
+    }
+    /// Weight in basis points that the document alone tells: its own, else the share of instances.
+    fn certain_weight(&self) -> Option<u32> {
+        let share = || self.percent().filter(|_| self.matches.is_empty()).map(|p| p * 100);
+        self.weight().or_else(share)
+    }
 }
 
+impl Spec {
+    /// Whether gray instances are stable ones: then one instance alone cannot be divided.
+    pub fn divides(&self) -> bool {
+        self.strategy == Strategy::Canary && self.capacity == Capacity::Shared
+    }
+}
+
+/// The gateway sets these for lanes and takes them from nobody outside.
+const RESERVED: [&str; 2] = ["x-sampan-lane", "baggage"];
+
+/// Every rule that needs nothing but the document.
 pub fn validate(spec: &Spec) -> Vec<Violation> {
-    crate::namespace::labels(&spec.labels)
+    let mut v = crate::namespace::labels(&spec.labels);
+    strategy(spec, &mut v);
+    rises(spec, &mut v);
+    first_step(spec, &mut v);
+    for (i, step) in spec.steps.iter().enumerate() {
+        one_step(spec, step, &format!("steps[{i}]"), &mut v);
+    }
+    if let Some(s) = &spec.sticky {
+        sticky(s, &mut v);
+    }
+    for (name, a) in &spec.analysis {
+        analysis(name, a, &mut v);
+    }
+    v
+}
+
+/// Fields that belong to another strategy.
+fn strategy(spec: &Spec, v: &mut Vec<Violation>) {
+    if spec.strategy != Strategy::Canary && spec.capacity != Capacity::Shared {
+        v.push(Violation::new("capacity", "SMP052", "is of strategy canary alone: leave it out"));
+    }
+    if spec.strategy != Strategy::BlueGreen && spec.scale_down_delay_seconds != thirty() {
+        v.push(Violation::new("scale_down_delay_seconds", "SMP052", "is of strategy blue_green alone: leave it out"));
+    }
+    if spec.strategy == Strategy::Batch && spec.sticky.is_some() {
+        v.push(Violation::new("sticky", "SMP048", "strategy batch does not split requests: leave it out"));
+    }
+}
+
+/// Weights rise, numbers of instances do not fall, as far as the document alone tells.
+fn rises(spec: &Spec, v: &mut Vec<Violation>) {
+    let (mut weight, mut percent, mut count) = (None, None, None);
+    for (i, step) in spec.steps.iter().enumerate() {
+        let at = |field: &str| format!("steps[{i}].{field}");
+        if let (Some(now), true) = (step.certain_weight(), spec.strategy != Strategy::Batch) {
+            if let Some(before) = weight.filter(|before| now <= *before) {
+                let field = if step.weight_percent.is_some() { "weight_percent" } else { "replicas" };
+                let shown = |bp: u32| f64::from(bp) / 100.0;
+                let text = format!(
+                    "gives gray {} % of requests, not above the {} % of an earlier step: weights rise from step to step",
+                    shown(now),
+                    shown(before)
+                );
+                v.push(Violation::new(at(field), "SMP046", text));
+            }
+            weight = weight.max(Some(now));
+        }
+        for (now, before, unit) in [(step.percent(), &mut percent, " %"), (step.count(), &mut count, "")] {
+            let Some(now) = now else { continue };
+            if let Some(before) = before.filter(|before| now < *before) {
+                let text =
+                    format!("is {now}{unit}, below the {before}{unit} of an earlier step: steps only add instances");
+                v.push(Violation::new(at("replicas"), "SMP050", text));
+            }
+            *before = (*before).max(Some(now));
+        }
+    }
+}
+
+/// More than half at once is no careful beginning.
+fn first_step(spec: &Spec, v: &mut Vec<Violation>) {
+    let Some(first) = spec.steps.first().filter(|_| !spec.allow_large_first_step) else { return };
+    let field = match (first.percent(), first.weight()) {
+        (Some(p), _) if p > 50 => "replicas",
+        (_, Some(bp)) if bp > 5000 => "weight_percent",
+        _ => return,
+    };
+    let text = "the first step takes more than 50 %: begin smaller, or set allow_large_first_step";
+    v.push(Violation::new(format!("steps[0].{field}"), "SMP051", text));
+}
+
+fn one_step(spec: &Spec, step: &Step, at: &str, v: &mut Vec<Violation>) {
+    let mut say = |field: &str, rule: &str, text: String| v.push(Violation::new(format!("{at}.{field}"), rule, text));
+    if step.weight_percent.is_some() && !step.matches.is_empty() {
+        say("weight_percent", "SMP047", "excludes matches: requests are chosen by share or by content".into());
+    }
+    // Of binary fractions none is exact, so the distance to the next hundredth is compared.
+    if step.weight_percent.is_some_and(|w| ((w * 100.0) - (w * 100.0).round()).abs() > 1e-6) {
+        say("weight_percent", "SMP054", "has at most two decimals".into());
+    }
+    match spec.strategy {
+        Strategy::Batch => {
+            for (field, set) in
+                [("weight_percent", step.weight_percent.is_some()), ("matches", !step.matches.is_empty())]
+            {
+                if set {
+                    say(field, "SMP048", "strategy batch does not split requests: leave it out".into());
+                }
+            }
+        }
+        Strategy::BlueGreen if step.replicas.is_some() => {
+            say("replicas", "SMP052", "strategy blue_green makes a full second set: leave it out".into());
+        }
+        Strategy::BlueGreen => {}
+        Strategy::Canary if step.replicas.is_none() && step.weight_percent.is_none() => {
+            let text = if step.matches.is_empty() {
+                "replicas or weight_percent is required: how far does the step go?"
+            } else {
+                "is required with matches: how many instances serve them?"
+            };
+            say("replicas", "SMP049", text.into());
+        }
+        Strategy::Canary => {}
+    }
+    if step.percent() == Some(0) || step.count() == Some(0) {
+        say("replicas", "SMP049", "is no instance: a step has at least one".into());
+    }
+    if let Some(p) = &step.pause
+        && p.duration_seconds.is_some() == p.manual
+    {
+        say("pause", "SMP053", "write exactly one of duration_seconds and manual = true".into());
+    }
+    for name in step.analysis.iter().flatten().filter(|name| !spec.analysis.contains_key(*name)) {
+        let known: Vec<_> = spec.analysis.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "there is none".into() } else { format!("there are {}", known.join(", ")) };
+        say("analysis", "SMP055", format!("{name:?} is no key of analysis: {known}"));
+    }
+    for (i, m) in step.matches.iter().enumerate() {
+        let at = format!("{at}.matches[{i}]");
+        if let Some(first) = step.matches[..i].iter().position(|other| other == m) {
+            v.push(Violation::new(
+                &at,
+                "SMP063",
+                format!("is the same as matches[{first}]: it never decides anything"),
+            ));
+        }
+        one_match(m, &at, v);
+    }
+}
+
+fn one_match(m: &Match, at: &str, v: &mut Vec<Violation>) {
+    if *m == Match::default() {
+        v.push(Violation::new(at, "SMP057", "has no condition, so it would match everything: write at least one"));
+    }
+    if let Some(path) = &m.path {
+        let at = format!("{at}.path.value");
+        match path.kind {
+            PathType::RegularExpression => regex(&path.value, &at, v),
+            _ if !path.value.starts_with('/') => {
+                v.push(Violation::new(
+                    at,
+                    "SMP057",
+                    format!("is {:?}, want something that begins with \"/\"", path.value),
+                ));
+            }
+            _ => {}
+        }
+    }
+    for (field, list) in [("headers", &m.headers), ("query_params", &m.query_params), ("cookies", &m.cookies)] {
+        for (i, condition) in list.iter().enumerate() {
+            let at = format!("{at}.{field}[{i}]");
+            let name = &condition.name;
+            if field == "headers" && RESERVED.iter().any(|r| name.eq_ignore_ascii_case(r)) {
+                v.push(Violation::new(
+                    format!("{at}.name"),
+                    "SMP061",
+                    format!("{name:?} carries lanes and is set by the gateway: choose another header"),
+                ));
+            } else if field != "query_params" && !is_token(name) {
+                v.push(Violation::new(
+                    format!("{at}.name"),
+                    "SMP061",
+                    format!("{name:?} is no name of a header or cookie"),
+                ));
+            }
+            values(condition, &at, v);
+        }
+    }
+    for cidr in m.source_cidrs.iter().filter(|cidr| !is_cidr(cidr)) {
+        let text = format!("{cidr:?} is no network: write an address and a length, such as 192.0.2.0/24");
+        v.push(Violation::new(format!("{at}.source_cidrs"), "SMP060", text));
+    }
+}
+
+/// `In` and `Mod` take `values`, the others `value`.
+fn values(c: &ValueMatch, at: &str, v: &mut Vec<Violation>) {
+    let many = matches!(c.kind, ValueType::In | ValueType::Mod);
+    let (wanted, other) = if many { ("values", "value") } else { ("value", "values") };
+    let has = |field: &str| if field == "value" { c.value.is_some() } else { !c.values.is_empty() };
+    if has(other) {
+        v.push(Violation::new(format!("{at}.{other}"), "SMP058", format!("type {:?} takes {wanted}", c.kind)));
+    }
+    if !has(wanted) {
+        v.push(Violation::new(format!("{at}.{wanted}"), "SMP058", format!("is required with type {:?}", c.kind)));
+        return;
+    }
+    match (c.kind, &c.value) {
+        (ValueType::RegularExpression, Some(pattern)) => regex(pattern, &format!("{at}.value"), v),
+        (ValueType::Mod, _) if modulus(&c.values).is_none() => v.push(Violation::new(
+            format!("{at}.values"),
+            "SMP058",
+            "of type Mod is a divisor from 1 on and then remainders below it, all whole numbers, such as [\"100\", \"7\"]",
+        )),
+        _ => {}
+    }
+}
+
+/// Divisor and remainders of `Mod`.
+pub fn modulus(values: &[String]) -> Option<(u64, Vec<u64>)> {
+    let numbers: Option<Vec<u64>> = values.iter().map(|text| text.parse().ok()).collect();
+    let numbers = numbers?;
+    let (divisor, remainders) = numbers.split_first()?;
+    let fits = *divisor > 0 && !remainders.is_empty() && remainders.iter().all(|r| r < divisor);
+    fits.then(|| (*divisor, remainders.to_vec()))
+}
+
+fn regex(pattern: &str, at: &str, v: &mut Vec<Violation>) {
+    if let Err(e) = Regex::new(pattern) {
+        v.push(Violation::new(at, "SMP059", format!("{pattern:?} is no regular expression: {e}")));
+    }
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let most = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) && length.parse::<u16>().is_ok_and(|l| l <= most)
+}
+
+fn sticky(s: &Sticky, v: &mut Vec<Violation>) {
+    let mut say = |field: &str, text: String| v.push(Violation::new(format!("sticky.{field}"), "SMP062", text));
+    match (s.key, &s.name) {
+        (StickyKey::Header, None) => say("name", "is required with key header: which header is it?".into()),
+        (StickyKey::ClientIp, Some(_)) => say("name", "an address has no name: leave it out with key client_ip".into()),
+        (_, Some(name)) if !is_token(name) => say("name", format!("{name:?} is no name of a header or cookie")),
+        _ => {}
+    }
+    if s.key != StickyKey::Cookie && s.max_age_seconds != day() {
+        say("max_age_seconds", "is of key cookie alone: leave it out".into());
+    }
+}
+
+/// Limits that the type of an analysis does not have.
+fn analysis(name: &str, a: &Analysis, v: &mut Vec<Violation>) {
+    let at = format!("analysis[{name:?}]");
+    if !crate::name::is_name(name) {
+        let text = "a name of an analysis is lower-case letters, digits and \"-\", from a letter on";
+        v.push(Violation::new(&at, "SMP056", text));
+    }
+    for (field, set, owner) in [
+        ("max_percent", a.max_percent.is_some(), AnalysisType::ErrorRate),
+        ("max_delta_percent", a.max_delta_percent.is_some(), AnalysisType::ErrorRate),
+        ("max_p95_ms", a.max_p95_ms.is_some(), AnalysisType::ResponseTime),
+        ("max_p95_ratio", a.max_p95_ratio.is_some(), AnalysisType::ResponseTime),
+        ("max", a.max.is_some(), AnalysisType::RestartCount),
+    ] {
+        if set && owner != a.kind {
+            let text = format!("is of type {}, this is {}: leave it out", owner.word(), a.kind.word());
+            v.push(Violation::new(format!("{at}.{field}"), "SMP056", text));
+        }
+    }
+}
+
+impl AnalysisType {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ErrorRate => "error_rate",
+            Self::ResponseTime => "response_time",
+            Self::RestartCount => "restart_count",
+        }
+    }
 }

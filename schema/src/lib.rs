@@ -35,6 +35,7 @@ pub mod permission;
 pub mod probe;
 pub mod problem;
 pub mod quantity;
+pub mod report;
 pub mod revision;
 pub mod rollout;
 pub mod route;
@@ -132,6 +133,7 @@ kinds! {
     NAMESPACE, namespace, "namespaces", false, false, [300, 300, 1200], "A tenant's place: names, defaults and limits of everything inside.";
     CONFIG_MAP, config_map, "config-maps", true, false, [300, 300, 300], "Plain configuration, read by applications as environment.";
     SECRET, secret, "secrets", true, false, [300, 300, 300], "Secret values, write-only, read by applications as environment.";
+    GRAY_POLICY, gray_policy, "gray-policies", true, true, [300, 300, 300], "How a release goes to some instances and requests first, is judged, and then goes to all.";
     APPLICATION, application, "applications", true, true, [1800, 1800, 600], "A container image that runs in a number of isolated instances.";
     ROUTE, route, "routes", true, true, [300, 300, 300], "Maps host names and paths of the gateway to applications.";
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::{API, Action, Endpoint};
-use crate::{KINDS, event, instance, operation, problem, revision};
+use crate::{KINDS, event, instance, operation, problem, revision, rollout};
 
 /// The whole document.
 pub fn document() -> Value {
@@ -17,6 +17,7 @@ pub fn document() -> Value {
     schemas.insert("event".into(), crate::json_schema::<event::Event>());
     schemas.insert("operation".into(), crate::json_schema::<operation::Operation>());
     schemas.insert("revision".into(), crate::json_schema::<revision::Revision>());
+    schemas.insert("rollout".into(), crate::json_schema::<rollout::Rollout>());
     schemas.insert("problem".into(), crate::json_schema::<problem::Problem>());
     for (name, schema) in plain_schemas() {
         schemas.insert(name.into(), schema);
@@ -36,13 +37,15 @@ pub fn document() -> Value {
             };
         }
         let body = match e.action {
-            Action::Put | Action::DryRun => Some(format!("{}_spec", e.kind)),
-            Action::Exec => Some("exec_request".to_owned()),
+            Action::Put | Action::DryRun => Some((true, format!("{}_spec", e.kind))),
+            Action::Exec => Some((true, "exec_request".to_owned())),
+            Action::Promote => Some((false, "promote_request".to_owned())),
+            Action::Rollback => Some((false, "rollback_request".to_owned())),
             _ => None,
         };
-        if let Some(body) = body {
+        if let Some((required, body)) = body {
             op["requestBody"] =
-                json!({ "required": true, "content": { "application/json": { "schema": reference(&body) } } });
+                json!({ "required": required, "content": { "application/json": { "schema": reference(&body) } } });
         }
         let entry = paths.entry(e.path).or_insert_with(|| json!({}));
         entry[e.method.to_lowercase()] = op;
@@ -91,7 +94,11 @@ pub fn answers(e: &Endpoint) -> Vec<(u16, &'static str, Value)> {
         Action::DryRun => vec![(200, JSON, reference("dry_run"))],
         Action::Instances => vec![(200, JSON, items("instance"))],
         Action::Revisions => vec![(200, JSON, items("revision"))],
-        Action::Restart => vec![(202, JSON, started())],
+        Action::Restart | Action::Rollback => vec![(202, JSON, started())],
+        Action::Rollout => vec![(200, JSON, reference("rollout"))],
+        Action::Promote | Action::Pause | Action::Resume | Action::Abort => {
+            [200, 202].map(|status| (status, JSON, reference("rollout"))).to_vec()
+        }
         Action::Logs => vec![(200, "application/jsonl", reference("log_line"))],
         Action::Exec => vec![(200, JSON, reference("exec_result"))],
         Action::Operation => vec![(200, JSON, reference("operation"))],
@@ -143,6 +150,14 @@ fn plain_schemas() -> Vec<(&'static str, Value)> {
                         "timeout_seconds": { "type": "integer", "minimum": 1, "maximum": 600, "default": 30 } }),
             ),
         ),
+        (
+            "promote_request",
+            object(
+                &[],
+                json!({ "full": { "type": "boolean", "default": false }, "step": { "type": "integer", "minimum": 1 } }),
+            ),
+        ),
+        ("rollback_request", object(&[], json!({ "to_revision": { "type": "integer", "minimum": 1 } }))),
         (
             "exec_result",
             object(

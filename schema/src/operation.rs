@@ -49,7 +49,7 @@ pub struct Progress {
 #[serde(default)]
 pub struct Operation {
     pub id: String,
-    /// `deploy`, `scale`, `restart`, `delete`.
+    /// `deploy`, `scale`, `restart`, `rollback`, `delete`.
     pub kind: String,
     pub target_kind: String,
     pub namespace: String,

@@ -119,8 +119,13 @@ pub struct Exec {
 
 /// A field name as in RFC 9110, and a value without control characters.
 fn is_header(name: &str, value: &str) -> bool {
+    is_token(name) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+}
+
+/// A token as in RFC 9110: what names of headers and cookies are.
+pub(crate) fn is_token(name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !name.is_empty() && name.bytes().all(token) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+    !name.is_empty() && name.bytes().all(token)
 }
 
 /// Rules across fields. `is_port` tells whether a port reference resolves.

@@ -22,13 +22,17 @@ pub struct Rollout {
     pub revision: String,
     /// Revision before, which takes the rest of the requests.
     pub stable_revision: String,
+    /// Why it is paused or has ended, such as `ManualStep`.
     pub reason: String,
+    /// The same for a person.
     pub message: String,
     /// Operation that a caller can follow.
     pub operation: String,
-    /// Instances that are wanted on `revision` in this step, that are on it, and that are ready on it.
+    /// Instances that are wanted on `revision` in this step.
     pub wanted: u64,
+    /// Instances that are on it.
     pub updated: u64,
+    /// Instances that are ready on it.
     pub ready: u64,
     /// What each analysis says, sorted by name.
     pub analysis: Vec<Verdict>,
@@ -38,9 +42,21 @@ pub struct Rollout {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Verdict {
+    /// Its key in the policy.
     pub name: String,
     /// `Running`, `Passed`, `Failed` or `Inconclusive`.
     pub result: String,
     /// Numbers behind it.
     pub message: String,
+}
+
+impl Rollout {
+    /// The release is over, or there was none.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase.as_str(), "" | "None" | "Succeeded" | "Failed" | "RolledBack" | "Aborted")
+    }
+    /// It waits for somebody.
+    pub fn is_paused(&self) -> bool {
+        self.phase == "Paused"
+    }
 }

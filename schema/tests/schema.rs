@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sampan_schema::api::API;
 use sampan_schema::change::{self, Class};
-use sampan_schema::{APPLICATION, KINDS, check, kind, normalise};
+use sampan_schema::{APPLICATION, GRAY_POLICY, KINDS, check, kind, normalise};
 use serde_json::{Value, json};
 
 fn app() -> Value {
@@ -47,6 +47,7 @@ fn each_field_has_its_class() {
         ("update_strategy", json!({ "max_surge": "1" }), Class::Metadata),
         ("lifecycle_hooks", json!({ "termination_grace_period_seconds": 1 }), Class::Metadata),
         ("rollout", json!({ "on_failure": "rollback" }), Class::Metadata),
+        ("gray_policy", json!("careful"), Class::Metadata),
         ("name", json!("other"), Class::Replace),
         ("namespace", json!("other"), Class::Replace),
     ] {
@@ -74,6 +75,8 @@ fn another_spelling_of_the_same_value_is_no_change() {
         ("update_strategy", json!({ "max_unavailable": "25%" })),
         ("labels", json!({})),
         ("rollout", json!({})),
+        ("rollout", json!({ "wait_for": "paused_or_completed" })),
+        ("update_strategy", json!({ "type": "InPlaceIfPossible" })),
     ] {
         let found = change::between(&APPLICATION, &app(), &with(path, value));
         assert_eq!(found.class, Class::None, "{path}: {found:?}");
@@ -128,22 +131,29 @@ fn violations_name_path_and_rule() {
         (with("labels", many(65)), "labels", "SMP007"),
         (with("container.env", many(201)), "container.env", "SMP007"),
         (with("update_strategy", json!({ "min_ready_seconds": 600 })), "update_strategy.min_ready_seconds", "SMP037"),
-        (with("lifecycle_hooks", json!({ "pre_stop": {} })), "lifecycle_hooks.pre_stop", "SMP063"),
+        (with("lifecycle_hooks", json!({ "pre_stop": {} })), "lifecycle_hooks.pre_stop", "SMP067"),
         (
             with("lifecycle_hooks", json!({ "pre_stop": { "exec": { "command": ["/x"] }, "sleep_seconds": 1 } })),
             "lifecycle_hooks.pre_stop",
-            "SMP063",
+            "SMP067",
         ),
         (
             with("lifecycle_hooks", json!({ "pre_stop": { "sleep_seconds": 30 } })),
             "lifecycle_hooks.pre_stop.sleep_seconds",
-            "SMP064",
+            "SMP068",
         ),
         (
             with("lifecycle_hooks", json!({ "online": { "registration_delay_seconds": 600 } })),
             "lifecycle_hooks.online.registration_delay_seconds",
-            "SMP065",
+            "SMP069",
         ),
+        (
+            with("update_strategy", json!({ "type": "InPlaceOnly", "max_surge": "1" })),
+            "update_strategy.max_surge",
+            "SMP064",
+        ),
+        (with("update_strategy", json!({ "type": "Recreate" })), "update_strategy.type", "SMP003"),
+        (with("gray_policy", json!("Careful")), "gray_policy", "SMP004"),
         (probe(json!({ "path": "/a b" })), "container.probes.readiness.http_get.path", "SMP004"),
         (probe(json!({ "expect_status": [99_999] })), "container.probes.readiness.http_get.expect_status", "SMP035"),
         (probe(json!({ "headers": { "a b": "c" } })), "container.probes.readiness.http_get.headers", "SMP036"),
@@ -155,6 +165,221 @@ fn violations_name_path_and_rule() {
         assert_eq!((found[0].field_path.as_str(), found[0].rule.as_str()), (path, rule), "{found:?}");
     }
     assert_eq!(APPLICATION.validate(&app()), vec![]);
+}
+
+/// A policy with one step, and more laid over both.
+fn policy(step: Value, more: Value) -> Value {
+    let mut spec = json!({ "namespace": "shop", "name": "careful", "steps": [step] });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        spec[name] = value.clone();
+    }
+    spec
+}
+
+fn steps(steps: Value) -> Value {
+    policy(json!({}), json!({ "steps": steps }))
+}
+
+/// A step whose one match has these conditions.
+fn matching(conditions: Value) -> Value {
+    policy(json!({ "replicas": "1", "matches": [conditions] }), json!({}))
+}
+
+#[test]
+fn each_rule_of_a_gray_policy_names_its_field() {
+    let ten = || json!({ "weight_percent": 10 });
+    let header = |more: Value| {
+        let mut condition = json!({ "name": "x-user" });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            condition[name] = value.clone();
+        }
+        matching(json!({ "headers": [condition] }))
+    };
+    let analysis = |a: Value| policy(ten(), json!({ "analysis": { "a": a } }));
+    let cases = [
+        (steps(json!([{ "weight_percent": 10 }, { "weight_percent": 10 }])), "steps[1].weight_percent", "SMP046"),
+        (steps(json!([{ "weight_percent": 10 }, { "weight_percent": 9.99 }])), "steps[1].weight_percent", "SMP046"),
+        (steps(json!([{ "weight_percent": 30 }, { "replicas": "20%" }])), "steps[1].replicas", "SMP046"),
+        (
+            steps(
+                json!([{ "weight_percent": 30 }, { "replicas": "1", "matches": [{ "method": "GET" }] }, { "weight_percent": 20 }]),
+            ),
+            "steps[2].weight_percent",
+            "SMP046",
+        ),
+        (
+            policy(json!({ "replicas": "1", "weight_percent": 5, "matches": [{ "method": "GET" }] }), json!({})),
+            "steps[0].weight_percent",
+            "SMP047",
+        ),
+        (
+            policy(json!({ "replicas": "1", "weight_percent": 5 }), json!({ "strategy": "batch" })),
+            "steps[0].weight_percent",
+            "SMP048",
+        ),
+        (
+            policy(json!({ "replicas": "1", "matches": [{ "method": "GET" }] }), json!({ "strategy": "batch" })),
+            "steps[0].matches",
+            "SMP048",
+        ),
+        (policy(json!({ "replicas": "1" }), json!({ "strategy": "batch", "sticky": {} })), "sticky", "SMP048"),
+        (policy(json!({ "matches": [{ "method": "GET" }] }), json!({})), "steps[0].replicas", "SMP049"),
+        (policy(json!({ "pause": { "manual": true } }), json!({})), "steps[0].replicas", "SMP049"),
+        (policy(json!({ "replicas": "0%", "weight_percent": 5 }), json!({})), "steps[0].replicas", "SMP049"),
+        (
+            steps(json!([{ "replicas": "3", "weight_percent": 5 }, { "replicas": "2", "weight_percent": 10 }])),
+            "steps[1].replicas",
+            "SMP050",
+        ),
+        (
+            steps(json!([{ "replicas": "30%", "weight_percent": 5 }, { "replicas": "20%", "weight_percent": 10 }])),
+            "steps[1].replicas",
+            "SMP050",
+        ),
+        (policy(json!({ "replicas": "51%" }), json!({})), "steps[0].replicas", "SMP051"),
+        (policy(json!({ "weight_percent": 50.01 }), json!({})), "steps[0].weight_percent", "SMP051"),
+        (policy(json!({ "replicas": "1" }), json!({ "strategy": "blue_green" })), "steps[0].replicas", "SMP052"),
+        (policy(ten(), json!({ "strategy": "blue_green", "capacity": "extra" })), "capacity", "SMP052"),
+        (policy(json!({ "replicas": "1" }), json!({ "strategy": "batch", "capacity": "extra" })), "capacity", "SMP052"),
+        (policy(ten(), json!({ "scale_down_delay_seconds": 60 })), "scale_down_delay_seconds", "SMP052"),
+        (policy(json!({ "weight_percent": 5, "pause": {} }), json!({})), "steps[0].pause", "SMP053"),
+        (
+            policy(json!({ "weight_percent": 5, "pause": { "manual": true, "duration_seconds": 1 } }), json!({})),
+            "steps[0].pause",
+            "SMP053",
+        ),
+        (policy(json!({ "weight_percent": 5.005 }), json!({})), "steps[0].weight_percent", "SMP054"),
+        (policy(json!({ "weight_percent": 5, "analysis": ["a"] }), json!({})), "steps[0].analysis", "SMP055"),
+        (analysis(json!({ "type": "error_rate", "max": 1 })), "analysis[\"a\"].max", "SMP056"),
+        (analysis(json!({ "type": "restart_count", "max_percent": 1 })), "analysis[\"a\"].max_percent", "SMP056"),
+        (analysis(json!({ "type": "error_rate", "max_p95_ms": 1 })), "analysis[\"a\"].max_p95_ms", "SMP056"),
+        (policy(ten(), json!({ "analysis": { "A b": { "type": "error_rate" } } })), "analysis[\"A b\"]", "SMP056"),
+        (matching(json!({})), "steps[0].matches[0]", "SMP057"),
+        (matching(json!({ "path": { "value": "x" } })), "steps[0].matches[0].path.value", "SMP057"),
+        (header(json!({})), "steps[0].matches[0].headers[0].value", "SMP058"),
+        (header(json!({ "value": "a", "values": ["b"] })), "steps[0].matches[0].headers[0].values", "SMP058"),
+        (header(json!({ "type": "In" })), "steps[0].matches[0].headers[0].values", "SMP058"),
+        (header(json!({ "type": "Mod", "values": ["0", "0"] })), "steps[0].matches[0].headers[0].values", "SMP058"),
+        (header(json!({ "type": "Mod", "values": ["10", "-1"] })), "steps[0].matches[0].headers[0].values", "SMP058"),
+        (header(json!({ "type": "Mod", "values": ["10"] })), "steps[0].matches[0].headers[0].values", "SMP058"),
+        (header(json!({ "type": "Mod", "values": ["10", "10"] })), "steps[0].matches[0].headers[0].values", "SMP058"),
+        (
+            header(json!({ "type": "RegularExpression", "value": "(" })),
+            "steps[0].matches[0].headers[0].value",
+            "SMP059",
+        ),
+        (
+            matching(json!({ "path": { "type": "RegularExpression", "value": "[" } })),
+            "steps[0].matches[0].path.value",
+            "SMP059",
+        ),
+        (matching(json!({ "source_cidrs": ["10.0.0.0/33"] })), "steps[0].matches[0].source_cidrs", "SMP060"),
+        (matching(json!({ "source_cidrs": ["10.0.0.0"] })), "steps[0].matches[0].source_cidrs", "SMP060"),
+        (
+            matching(json!({ "headers": [{ "name": "X-Sampan-Lane", "value": "a" }] })),
+            "steps[0].matches[0].headers[0].name",
+            "SMP061",
+        ),
+        (
+            matching(json!({ "headers": [{ "name": "baggage", "value": "a" }] })),
+            "steps[0].matches[0].headers[0].name",
+            "SMP061",
+        ),
+        (
+            matching(json!({ "cookies": [{ "name": "a b", "value": "a" }] })),
+            "steps[0].matches[0].cookies[0].name",
+            "SMP061",
+        ),
+        (policy(ten(), json!({ "sticky": { "key": "header" } })), "sticky.name", "SMP062"),
+        (policy(ten(), json!({ "sticky": { "key": "client_ip", "name": "x" } })), "sticky.name", "SMP062"),
+        (
+            policy(ten(), json!({ "sticky": { "key": "client_ip", "max_age_seconds": 5 } })),
+            "sticky.max_age_seconds",
+            "SMP062",
+        ),
+        (
+            policy(json!({ "replicas": "1", "matches": [{ "method": "GET" }, { "method": "GET" }] }), json!({})),
+            "steps[0].matches[1]",
+            "SMP063",
+        ),
+        (policy(json!({ "weight_percent": 101 }), json!({})), "steps[0].weight_percent", "SMP006"),
+        (steps(json!([])), "steps", "SMP007"),
+    ];
+    for (spec, path, rule) in cases {
+        let found = GRAY_POLICY.validate(&spec);
+        assert_eq!(found.len(), 1, "{path} {rule}: {found:?}");
+        assert_eq!((found[0].field_path.as_str(), found[0].rule.as_str()), (path, rule), "{found:?}");
+    }
+}
+
+#[test]
+fn a_gray_policy_may_say_all_that_makes_sense() {
+    for spec in [
+        steps(json!([
+            { "replicas": "10%", "weight_percent": 5.25, "pause": { "duration_seconds": 300 }, "analysis": ["errors"] },
+            { "replicas": "50%", "pause": { "manual": true }, "analysis": [] },
+        ])),
+        steps(json!([{ "replicas": "2" }, { "replicas": "30%" }, { "weight_percent": 100 }])),
+        policy(json!({ "replicas": "60%" }), json!({ "allow_large_first_step": true, "strategy": "batch" })),
+        policy(
+            json!({ "pause": { "manual": true } }),
+            json!({ "strategy": "blue_green", "scale_down_delay_seconds": 0 }),
+        ),
+        policy(json!({ "matches": [{ "method": "GET" }] }), json!({ "strategy": "blue_green" })),
+        policy(
+            json!({ "weight_percent": 0 }),
+            json!({ "capacity": "extra", "sticky": { "key": "header", "name": "x" } }),
+        ),
+        matching(json!({
+            "path": { "type": "RegularExpression", "value": "^/v[0-9]+/" }, "method": "GET",
+            "headers": [{ "name": "x-user", "type": "Mod", "values": ["100", "7", "8"] }],
+            "query_params": [{ "name": "any thing", "type": "In", "values": ["a", "b"] }],
+            "cookies": [{ "name": "c", "type": "RegularExpression", "value": "^(a|b)$" }],
+            "source_cidrs": ["192.0.2.0/24", "2001:db8::/32"],
+        })),
+    ] {
+        let mut spec = spec;
+        if spec["steps"][0]["analysis"].is_array() {
+            spec["analysis"] = json!({
+                "errors": { "type": "error_rate", "max_percent": 1, "max_delta_percent": 0.5 },
+                "slow": { "type": "response_time", "max_p95_ms": 200, "max_p95_ratio": 1.5 },
+                "alive": { "type": "restart_count", "max": 0 },
+            });
+        }
+        assert_eq!(GRAY_POLICY.validate(&spec), vec![], "{spec}");
+    }
+}
+
+#[test]
+fn no_analysis_of_a_step_is_something_else_than_all_of_them() {
+    let spec = |analysis: Value| policy(json!({ "weight_percent": 5, "analysis": analysis }), json!({}));
+    assert_ne!(GRAY_POLICY.normalise(&spec(json!([]))), GRAY_POLICY.normalise(&spec(Value::Null)));
+}
+
+#[test]
+fn an_earlier_template_brings_back_what_restarts_and_nothing_else() {
+    let old = APPLICATION.normalise(&app());
+    let mut now = app();
+    now["replicas"] = json!(5);
+    now["description"] = json!("new");
+    now["resources"] = json!({ "cpu": "0.5", "memory": "2Gi" });
+    now["container"]["image"] = json!("r.example.com/cart:2");
+    now["container"]["env"] = json!({ "A": "2", "B": "3" });
+    now["container"]["args"] = json!(["--new"]);
+    now["container"]["image_pull_policy"] = json!("Always");
+    now["container"]["probes"] = json!({ "readiness": { "tcp_socket": { "port": "http" } } });
+    now["network"]["ports"]["more"] = json!({ "container_port": 9000 });
+    now["lifecycle_hooks"] = json!({});
+    let mut wanted = now.clone();
+    // A template knows the amount, not how it was written.
+    wanted["resources"]["memory"] = json!("1073741824");
+    wanted["container"]["image"] = json!("r.example.com/cart:1");
+    wanted["container"]["env"] = json!({ "A": "1" });
+    wanted["container"].as_object_mut().unwrap().remove("args");
+    let restored = change::restore(&APPLICATION, &now, &old);
+    assert_eq!(restored, wanted);
+    assert_eq!(change::restore(&APPLICATION, &restored, &old), restored);
+    assert!(change::between(&APPLICATION, &old, &restored).class <= Class::Scale);
 }
 
 #[test]

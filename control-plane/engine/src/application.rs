@@ -162,7 +162,7 @@ impl State {
 /// Why a verb is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// `NO_RELEASE`, `ROLLING_BACK`, `NOT_PAUSED`.
+    /// `NO_RELEASE`, `NO_STEPS`, `ROLLING_BACK`.
     pub code: &'static str,
     pub message: String,
 }
@@ -170,8 +170,45 @@ pub struct Refusal {
 impl State {
     /// Why `verb` cannot be taken now; nothing when it can, also when it has been obeyed already.
     pub fn refuse(&self, verb: Verb) -> Option<Refusal> {
-        let _ = verb;
-        None
+        let no = |code, message: &str| Some(Refusal { code, message: message.to_owned() });
+        let active = self.release.as_ref().filter(|r| r.is_active());
+        if self.request.is_none() && active.is_none() {
+            return no("NO_RELEASE", "no release is under way");
+        }
+        if verb == Verb::Abort {
+            return None;
+        }
+        // A request that waits is newer than what the release is about.
+        let back = match (&self.request, active) {
+            (Some(request), _) => request.cause == Cause::Rollback,
+            (None, Some(r)) => r.phase == ReleasePhase::RollingBack || r.cause == Cause::Rollback,
+            (None, None) => false,
+        };
+        if back || self.verb == Some(Verb::Abort) {
+            return no("ROLLING_BACK", "the instances are on their way back, which only a new release ends");
+        }
+        match verb {
+            Verb::Promote { .. } if self.request.is_some() => {
+                no("NO_RELEASE", "a newer release is about to begin: look at it first")
+            }
+            Verb::Promote { .. } if self.rollout.total_steps == 0 => {
+                no("NO_STEPS", "the release has no steps, so it goes to the end by itself; a pause ends with resume")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `verb` would change nothing, because what it asks for is so already.
+    pub fn is_obeyed(&self, verb: Verb) -> bool {
+        let paused = self.rollout.is_paused() && self.request.is_none();
+        let back = || self.release.as_ref().is_some_and(|r| r.phase == ReleasePhase::RollingBack);
+        match (verb, self.verb) {
+            (asked, Some(waiting)) => asked == waiting,
+            (Verb::Promote { .. }, None) => false,
+            (Verb::Pause, None) => paused && self.rollout.reason == "UserPaused",
+            (Verb::Resume, None) => !paused,
+            (Verb::Abort, None) => self.request.is_none() && back(),
+        }
     }
 }
 
@@ -237,5 +274,74 @@ mod tests {
             assert_eq!(state.needs_resolving("a:1", always), again, "{operation} {cause:?} {always}");
             assert!(state.needs_resolving("a:2", always));
         }
+    }
+
+    /// A release in a phase, with the steps and the phase that a caller sees.
+    fn releasing(phase: ReleasePhase, cause: Cause, total_steps: u32, shown: &str, reason: &str) -> State {
+        let release = Release {
+            operation: "op".into(),
+            generation: 2,
+            from: Some("a".into()),
+            to: "b".into(),
+            phase,
+            cause,
+            ..Release::default()
+        };
+        let rollout = Rollout { phase: shown.into(), reason: reason.into(), total_steps, ..Rollout::default() };
+        State { release: Some(release), rollout, ..State::default() }
+    }
+
+    #[test]
+    fn verbs_are_refused_obeyed_already_or_taken() {
+        use ReleasePhase::{Failed, RollingBack, Succeeded, Updating};
+        const STEP: Verb = Verb::Promote { full: false };
+        const ALL: [Verb; 4] = [STEP, Verb::Pause, Verb::Resume, Verb::Abort];
+        let waiting = |state: State, cause| State {
+            request: Some(Request { operation: "new".into(), generation: 3, cause }),
+            ..state
+        };
+        let with = |state: State, verb| State { verb: Some(verb), ..state };
+        let gray = |shown: &str, reason: &str| releasing(Updating, Cause::Deploy, 3, shown, reason);
+        let back = releasing(RollingBack, Cause::Deploy, 3, "RollingBack", "AnalysisFailed");
+        let over = releasing(Succeeded, Cause::Deploy, 0, "Succeeded", "");
+        // Of promote, pause, resume and abort: the code, `obeyed`, or nothing when it is taken.
+        for (what, state, wanted) in [
+            ("nothing yet", State::default(), ["NO_RELEASE"; 4]),
+            ("over", over.clone(), ["NO_RELEASE"; 4]),
+            ("failed", releasing(Failed, Cause::Deploy, 0, "Failed", ""), ["NO_RELEASE"; 4]),
+            ("plain", releasing(Updating, Cause::Deploy, 0, "Updating", ""), ["NO_STEPS", "", "obeyed", ""]),
+            ("verifying", gray("Verifying", ""), ["", "", "obeyed", ""]),
+            ("at a manual step", gray("Paused", "ManualStep"), ["", "", "", ""]),
+            ("paused by a user", gray("Paused", "UserPaused"), ["", "obeyed", "", ""]),
+            ("going back", back.clone(), ["ROLLING_BACK", "ROLLING_BACK", "ROLLING_BACK", "obeyed"]),
+            (
+                "a rollback",
+                releasing(Updating, Cause::Rollback, 0, "Updating", ""),
+                ["ROLLING_BACK", "ROLLING_BACK", "ROLLING_BACK", ""],
+            ),
+            (
+                "abort waits",
+                with(gray("Paused", ""), Verb::Abort),
+                ["ROLLING_BACK", "ROLLING_BACK", "ROLLING_BACK", "obeyed"],
+            ),
+            ("promote waits", with(gray("Paused", "ManualStep"), STEP), ["obeyed", "", "", ""]),
+            ("pause waits", with(gray("Verifying", ""), Verb::Pause), ["", "obeyed", "", ""]),
+            ("about to begin", waiting(over, Cause::Deploy), ["NO_RELEASE", "", "obeyed", ""]),
+            ("about to follow one that goes back", waiting(back, Cause::Deploy), ["NO_RELEASE", "", "obeyed", ""]),
+            (
+                "about to roll back",
+                waiting(gray("Paused", "ManualStep"), Cause::Rollback),
+                ["ROLLING_BACK", "ROLLING_BACK", "ROLLING_BACK", ""],
+            ),
+        ] {
+            let answers = ALL.map(|verb| match state.refuse(verb) {
+                Some(refusal) => refusal.code,
+                None if state.is_obeyed(verb) => "obeyed",
+                None => "",
+            });
+            assert_eq!(answers, wanted, "{what}");
+        }
+        let full = with(gray("Paused", "ManualStep"), STEP);
+        assert!(!full.is_obeyed(Verb::Promote { full: true }), "more is asked than waits");
     }
 }

@@ -3,6 +3,7 @@
 mod bucket;
 mod matches;
 mod table;
+mod warm;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::bucket::WHOLE;
 pub use self::matches::{MatchError, Matcher};
 pub use self::table::table;
+pub use self::warm::Warmup;
 
 /// One instance's container attempt that may receive requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub struct Endpoint {
     pub key: String,
     pub addr: SocketAddr,
     pub revision: String,
+    /// Slow start, while it lasts and after.
+    pub warmup: Option<Warmup>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +138,8 @@ pub struct Facts<'a> {
     pub lane: Option<&'a str>,
     /// Random. Becomes the cookie of a caller who needs one and has none.
     pub fresh: u128,
+    /// Milliseconds since the epoch.
+    pub now: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -216,7 +222,7 @@ pub fn choose<'a>(table: &RouteTable, rule: &'a Rule, facts: &Facts<'_>, seq: u6
     if endpoints.is_empty() {
         return nothing(format!("{}/{}", backend.namespace, backend.application));
     }
-    let (before, from) = endpoints.split_at((seq % endpoints.len() as u64) as usize);
+    let (before, from) = endpoints.split_at(warm::turn(endpoints, seq, facts.now));
     let endpoints = from.iter().chain(before).collect();
     let lane = lane.map(str::to_owned);
     Choice::Forward(Forward { rule: &rule.name, side, endpoints, lane, cookie })
@@ -337,6 +343,7 @@ pub struct Serving {
     pub revision: String,
     /// Ports of its revision, by name.
     pub ports: BTreeMap<String, Port>,
+    pub warmup: Option<Warmup>,
 }
 
 #[cfg(test)]
@@ -346,7 +353,8 @@ mod tests {
     use super::*;
 
     fn endpoint(n: u8) -> Endpoint {
-        Endpoint { key: n.to_string(), addr: SocketAddr::from(([10, 0, 0, n], 80)), revision: "r".into() }
+        let addr = SocketAddr::from(([10, 0, 0, n], 80));
+        Endpoint { key: n.to_string(), addr, revision: "r".into(), warmup: None }
     }
 
     fn one(backends: Vec<Backend>) -> RouteTable {
@@ -389,6 +397,7 @@ mod tests {
             client: [10, 0, 0, 1].into(),
             lane: None,
             fresh: 1,
+            now: 0,
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Options {
     pub header_timeout: Duration,
     /// For passing over endpoints that do not accept connections.
     pub clock: Source<Instant>,
+    /// Milliseconds since the epoch.
+    pub wall: Source<i64>,
     /// For the cookies of callers.
     pub random: Source<u128>,
 }
@@ -73,6 +75,7 @@ impl Default for Options {
             response_timeout: Duration::from_mins(1),
             header_timeout: Duration::from_secs(30),
             clock: source::clock(),
+            wall: source::wall(),
             random: source::random(),
         }
     }

@@ -109,6 +109,7 @@ async fn forward(
                 client: peer.ip(),
                 lane: claimed.as_deref(),
                 fresh,
+                now: inner.options.wall.next(),
             };
             choose(&snapshot.table, rule, &facts, seq)
         };

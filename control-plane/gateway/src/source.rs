@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Where the gateway takes a value from.
 #[derive(Clone)]
@@ -28,6 +28,13 @@ impl<T> fmt::Debug for Source<T> {
 
 pub(crate) fn clock() -> Source<Instant> {
     Source::new(Instant::now)
+}
+
+pub(crate) fn wall() -> Source<i64> {
+    Source::new(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 /// Numbers that do not repeat. They divide callers and keep no secret: who guesses one chooses its own bucket, which

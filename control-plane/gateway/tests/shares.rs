@@ -18,6 +18,7 @@ fn with(generation: u64, weight: u32, gray: u8, sticky: Option<&str>) -> RouteTa
         ip: [10, 0, u8::from(revision == "new"), n].into(),
         revision: revision.into(),
         ports: serde_json::from_str(r#"{ "http": { "container_port": 80, "protocol": "HTTP" } }"#).unwrap(),
+        warmup: None,
     };
     let sticky = sticky.map(|s| serde_json::from_str(s).unwrap());
     let split = Split { gray: "new".into(), weight, sticky, tag: "gray".into(), salt: 0x5a17, ..Split::default() };
@@ -37,6 +38,7 @@ fn side(table: &RouteTable, headers: &[(&str, &str); 1], client: IpAddr, seq: u6
         client,
         lane: None,
         fresh: 0,
+        now: 0,
     };
     match route(table, &facts, seq) {
         Choice::Forward(f) => {

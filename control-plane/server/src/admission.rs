@@ -1,6 +1,9 @@
 //! Rules that need other objects: references, names that are taken, objects in use.
 
+use sampan_engine::application::{Cause, State};
 use sampan_schema::application::{Protocol, Spec as Application};
+use sampan_schema::change::{Change, Class};
+use sampan_schema::gray_policy::{self, OnNewRelease};
 use sampan_schema::problem::{FieldError, Problem};
 use sampan_schema::{Kind, route};
 use sampan_store::{Object, Reader, StoreError};
@@ -30,7 +33,8 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
     match kind.name {
         "application" => {
             let Ok(app) = sampan_schema::read::<Application>(spec) else { return Ok(None) };
-            for (path, what, name) in config_references(&app) {
+            let policy = app.gray_policy.iter().map(|name| ("gray_policy".to_owned(), "gray_policy", name.clone()));
+            for (path, what, name) in config_references(&app).into_iter().chain(policy) {
                 if r.object(what, ns, &name)?.is_none() {
                     missing.push(field(path, format!("{what} {name:?} does not exist in namespace {ns:?}"), ABSENT));
                 }
@@ -91,6 +95,83 @@ fn config_references(app: &Application) -> Vec<(String, &'static str, String)> {
     out
 }
 
+/// The applications of a namespace that name a policy, with their specs.
+pub fn followers(r: &Reader<'_>, ns: &str, policy: &str) -> Result<Vec<(Object, Application)>, StoreError> {
+    let all = r.objects("application", Some(ns), None, usize::MAX)?.into_iter();
+    let read = all.filter_map(|o| sampan_schema::read::<Application>(&o.spec).ok().map(|spec| (o, spec)));
+    Ok(read.filter(|(_, spec)| spec.gray_policy.as_deref() == Some(policy)).collect())
+}
+
+fn policy(r: &Reader<'_>, ns: &str, name: &str) -> Result<Option<gray_policy::Spec>, StoreError> {
+    Ok(r.object("gray_policy", ns, name)?.and_then(|o| sampan_schema::read(&o.spec).ok()))
+}
+
+/// One instance cannot be divided between gray and stable. Of none nothing is released step by step.
+pub fn divisible(
+    r: &Reader<'_>,
+    kind: &Kind,
+    ns: &str,
+    name: &str,
+    spec: &Value,
+) -> Result<Option<Problem>, StoreError> {
+    const HOW: &str = "one instance cannot be divided: use capacity = extra or more replicas";
+    let (at, detail) = match kind.name {
+        "application" => {
+            let Ok(app) = sampan_schema::read::<Application>(spec) else { return Ok(None) };
+            let Some(named) = app.gray_policy.filter(|_| app.replicas == 1) else { return Ok(None) };
+            if !policy(r, ns, &named)?.is_some_and(|p| p.divides()) {
+                return Ok(None);
+            }
+            ("gray_policy", format!("{named:?} makes gray instances of stable ones, and {HOW}"))
+        }
+        "gray_policy" => {
+            let Ok(policy) = sampan_schema::read::<gray_policy::Spec>(spec) else { return Ok(None) };
+            let found = if policy.divides() { followers(r, ns, name)? } else { Vec::new() };
+            let single: Vec<_> = found.iter().filter(|(_, app)| app.replicas == 1).map(|(o, _)| o.id()).collect();
+            if single.is_empty() {
+                return Ok(None);
+            }
+            ("capacity", format!("{} has one instance only, and {HOW}", single.join(", ")))
+        }
+        _ => return Ok(None),
+    };
+    let mut p = Problem::new(400, "VALIDATION", "the spec breaks rules", format!("{at}: {detail}"));
+    p.errors.push(field(at, detail, "SMP065"));
+    Ok(Some(p))
+}
+
+/// `update_strategy.type = "InPlaceOnly"` takes no change that needs new sandboxes.
+pub fn in_place(spec: &Value, change: &Change) -> Option<Problem> {
+    let only = spec.pointer("/update_strategy/type").and_then(Value::as_str) == Some("InPlaceOnly");
+    if !only || change.class != Class::Recreate {
+        return None;
+    }
+    let fields: Vec<&str> =
+        change.reasons.iter().filter(|r| r.class == Class::Recreate).map(|r| r.field.as_str()).collect();
+    let text =
+        "needs new sandboxes, and update_strategy.type is InPlaceOnly: leave it as it is, or allow InPlaceIfPossible";
+    let detail = format!("{}: {text}", fields.join(", "));
+    let mut p = Problem::new(422, "IN_PLACE_NOT_POSSIBLE", "the change cannot be made in place", detail);
+    p.errors = fields.iter().map(|f| field(*f, text, "SMP066")).collect();
+    Some(p.with("fields", fields))
+}
+
+/// `on_new_release = "reject"`: nothing new begins while a release follows this policy. The first release follows none,
+/// and neither does a rollback or another number of instances.
+pub fn rejected(r: &Reader<'_>, app: &Object, state: &State) -> Result<Option<Problem>, StoreError> {
+    let active = state.request.is_some() || state.release.as_ref().is_some_and(|r| r.is_active());
+    let Some((id, Cause::Deploy | Cause::Restart)) = state.operation().filter(|_| active) else { return Ok(None) };
+    let named = app.spec.get("gray_policy").and_then(Value::as_str).filter(|_| state.current.is_some());
+    let Some(named) = named else { return Ok(None) };
+    if policy(r, &app.namespace, named)?.is_none_or(|p| p.on_new_release != OnNewRelease::Reject) {
+        return Ok(None);
+    }
+    let detail = format!(
+        "a release is under way and gray policy {named:?} rejects another one: wait for operation {id}, or promote or abort it"
+    );
+    Ok(Some(Problem::new(409, "OPERATION_RUNNING", "a release is running", detail).with("operation_id", id)))
+}
+
 /// A host name belongs to one route.
 pub fn hostnames(r: &Reader<'_>, ns: &str, name: &str, spec: &Value) -> Result<Option<Problem>, StoreError> {
     let Ok(mine) = sampan_schema::read::<route::Spec>(spec) else { return Ok(None) };
@@ -133,6 +214,10 @@ pub fn users(r: &Reader<'_>, object: &Object) -> Result<Option<Problem>, StoreEr
                     by.push(format!("application {}", app.id()));
                 }
             }
+        }
+        "gray_policy" => {
+            let found = followers(r, &object.namespace, &object.name)?;
+            by.extend(found.iter().filter(|(o, _)| !o.deleting).map(|(o, _)| format!("application {}", o.id())));
         }
         "application" => {
             for other in r.objects("route", Some(&object.namespace), None, usize::MAX)? {

@@ -16,6 +16,7 @@ fn spec_of(kind: &str) -> Value {
     match kind {
         "config_map" => json!({ "data": { "A": "1" } }),
         "secret" => json!({ "data_wo": { "B": "2" }, "wo_version": 1 }),
+        "gray_policy" => json!({ "steps": [{ "weight_percent": 5, "pause": { "manual": true } }] }),
         "application" => app(IMAGE_A, 1),
         "route" => json!({
             "hostnames": ["cart.test"], "visibility": "public",
@@ -73,7 +74,7 @@ fn assert_fits(e: &Endpoint, (status, media, text): &(u16, String, String)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_the_openapi_document_says() {
     let b = bench(Fake::new()).await;
-    let order = ["namespace", "config_map", "secret", "application", "route"];
+    let order = ["namespace", "config_map", "secret", "gray_policy", "application", "route"];
     let puts: Vec<&Endpoint> =
         order.iter().map(|k| API.iter().find(|e| e.kind == *k && e.action == Action::Put).unwrap()).collect();
     for e in &puts {
@@ -90,7 +91,11 @@ async fn every_answer_is_as_the_openapi_document_says() {
         let path = e.url("shop", name_of(e.kind));
         ("if-match", format!("\"{}\"", b.get(path.trim_end_matches("/dry-run")).await["generation"]))
     };
-    for e in API.iter().filter(|e| !matches!(e.action, Action::Delete | Action::Restart)) {
+    let changes = |e: &&Endpoint| {
+        use Action::{Abort, Pause, Promote, Resume};
+        matches!(e.action, Action::Delete | Action::Restart | Action::Rollback | Promote | Pause | Resume | Abort)
+    };
+    for e in API.iter().filter(|e| !changes(e)) {
         let mut target = e.url("shop", if e.kind.is_empty() { operation.as_str().unwrap() } else { name_of(e.kind) });
         let (mut headers, mut body) = (Vec::new(), Value::Null);
         match e.action {
@@ -103,7 +108,7 @@ async fn every_answer_is_as_the_openapi_document_says() {
         assert_fits(e, &ask(&b, e, &target, &headers, &body).await);
     }
     // An application in mid-work answers 202.
-    let put = puts[3];
+    let put = puts[4];
     let answer =
         ask(&b, put, "/v1/namespaces/shop/applications/cart", &[generation(put).await], &app(IMAGE_B, 1)).await;
     assert_eq!(answer.0, 202, "{}", answer.2);
@@ -113,6 +118,23 @@ async fn every_answer_is_as_the_openapi_document_says() {
     let answer = ask(&b, restart, &restart.url("shop", "cart"), &[], &Value::Null).await;
     assert_fits(restart, &answer);
     b.finish(&serde_json::from_str(&answer.2).unwrap()).await;
+    let rollback = API.iter().find(|e| e.action == Action::Rollback).unwrap();
+    let answer = ask(&b, rollback, &rollback.url("shop", "cart"), &[], &json!({ "to_revision": 1 })).await;
+    assert_fits(rollback, &answer);
+    assert_eq!(b.finish(&serde_json::from_str(&answer.2).unwrap()).await["phase"], "Succeeded");
+    // A release that gets nowhere takes verbs.
+    b.fake.faults(|f| f.unready_env = Some(("SLOW".into(), "1".into())));
+    let mut slow = app(IMAGE_B, 1);
+    slow["container"]["env"] = json!({ "SLOW": "1" });
+    slow["update_strategy"]["progress_deadline_seconds"] = 600.into();
+    let answer = ask(&b, put, "/v1/namespaces/shop/applications/cart", &[generation(put).await], &slow).await;
+    assert_eq!(answer.0, 202, "{}", answer.2);
+    for (action, status) in [(Action::Resume, 200), (Action::Pause, 202), (Action::Abort, 202)] {
+        let e = API.iter().find(|e| e.action == action).unwrap();
+        let answer = ask(&b, e, &e.url("shop", "cart"), &[], &Value::Null).await;
+        assert_eq!(answer.0, status, "{}: {}", e.name, answer.2);
+        assert_fits(e, &answer);
+    }
     for kind in order.iter().rev() {
         let e = API.iter().find(|e| e.kind == *kind && e.action == Action::Delete).unwrap();
         let target = e.url("shop", name_of(kind));

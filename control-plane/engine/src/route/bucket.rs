@@ -128,6 +128,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_and_everything_are_exact() {
+        for seq in 0..100_000 {
+            assert!(!is_in(point(seq), seq % 7, 0) && is_in(point(seq), seq % 7, WHOLE));
+        }
+    }
+
+    #[test]
     fn parts_follow_the_weights() {
         assert_eq!(part(0, [0, 0]), None);
         assert_eq!(part(u64::MAX, [0, 1, 0]).map(|p| p.0), Some(1));

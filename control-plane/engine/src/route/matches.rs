@@ -11,7 +11,7 @@ use super::{Facts, PathKind, path_matches};
 
 /// Memory of a compiled expression, in bytes. With [`MATCHED_BYTES`] it bounds the time of a request, for the time is
 /// the product of both.
-const PATTERN_BYTES: usize = 16 * 1024;
+const PATTERN_BYTES: usize = 64 * 1024;
 /// Longer values match no expression.
 const MATCHED_BYTES: usize = 2048;
 
@@ -281,6 +281,7 @@ mod tests {
             client: [192, 0, 2, 7].into(),
             lane: None,
             fresh: 0,
+            now: 0,
         };
         compile(rule).unwrap().holds(&facts)
     }

@@ -157,7 +157,7 @@ impl<'a> App<'a> {
     ) -> Backend {
         let endpoint = |s: &Serving| {
             let addr = SocketAddr::new(s.ip, port(&s.ports)?);
-            Some(Endpoint { key: s.key.clone(), addr, revision: s.revision.clone() })
+            Some(Endpoint { key: s.key.clone(), addr, revision: s.revision.clone(), warmup: s.warmup })
         };
         let all: Vec<Endpoint> = self.served.instances.iter().filter_map(endpoint).collect();
         let (endpoints, gray) = match &self.served.split {
@@ -234,6 +234,7 @@ mod tests {
             ip: [10, 0, 0, n].into(),
             revision: revision.into(),
             ports: ports.iter().map(port).collect(),
+            warmup: None,
         }
     }
 

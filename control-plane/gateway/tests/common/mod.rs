@@ -434,7 +434,7 @@ impl Client {
 }
 
 pub fn endpoint(key: &str, addr: SocketAddr) -> Endpoint {
-    Endpoint { key: key.into(), addr, revision: format!("rev-{key}") }
+    Endpoint { key: key.into(), addr, revision: format!("rev-{key}"), warmup: None }
 }
 
 pub fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
@@ -486,6 +486,7 @@ pub fn served(instances: &[(&Origin, &str)], split: Option<Split>) -> Served {
             serde_json::json!({ "http": { "container_port": origin.addr.port(), "protocol": "HTTP" } }),
         )
         .unwrap(),
+        warmup: None,
     };
     Served { instances: instances.iter().map(serving).collect(), split }
 }

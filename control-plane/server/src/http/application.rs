@@ -225,7 +225,8 @@ pub(super) async fn exec(api: &Api, ns: &str, name: &str, body: &Bytes) -> Resul
     ))
 }
 
-fn existing(r: &Reader<'_>, ns: &str, name: &str) -> Result<Object, StoreProblem> {
+/// The application, or that there is none.
+pub(super) fn existing(r: &Reader<'_>, ns: &str, name: &str) -> Result<Object, StoreProblem> {
     let o = r.object("application", ns, name)?;
     o.ok_or_else(|| not_found("application", &objects::key(ns, name)).into())
 }

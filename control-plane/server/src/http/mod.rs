@@ -6,6 +6,7 @@ mod event;
 mod idempotency;
 mod object;
 mod operation;
+mod rollout;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use sampan_engine::application::Verb;
 use sampan_engine::runtime::Runtime;
 use sampan_schema::api::{API, Action, Endpoint};
 use sampan_schema::problem::Problem;
@@ -135,6 +137,12 @@ async fn dispatch(
         Action::Instances => application::instances(api, ns, name).await,
         Action::Revisions => application::revisions(api, ns, name),
         Action::Restart => application::restart(api, &caller, ns, name, headers, &body),
+        Action::Rollout => rollout::get(api, ns, name),
+        Action::Promote => rollout::promote(api, &caller, ns, name, headers, &body),
+        Action::Pause => rollout::verb(api, &caller, Verb::Pause, ns, name, headers),
+        Action::Resume => rollout::verb(api, &caller, Verb::Resume, ns, name, headers),
+        Action::Abort => rollout::verb(api, &caller, Verb::Abort, ns, name, headers),
+        Action::Rollback => rollout::rollback(api, &caller, ns, name, headers, &body),
         Action::Logs => application::logs(api, ns, name, query).await,
         Action::Exec => application::exec(api, ns, name, &body).await,
         Action::Operation => operation::get(api, path.get("id").unwrap_or(&empty), query).await,

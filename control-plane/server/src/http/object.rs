@@ -151,9 +151,12 @@ pub(super) async fn dry_run(
 ) -> Result<Response, Problem> {
     let spec = spec_of(kind, ns, name, body)?;
     let sns = stored_ns(kind, ns);
-    let (old, image, class, current, unresolved, mut warnings) = read(&api.store, |r| {
+    let (old, image, classes, unresolved, mut warnings) = read(&api.store, |r| {
         let mut warnings: Vec<String> = Vec::new();
         let old = r.object(kind.name, sns, name)?;
+        if let Some(p) = admission::divisible(r, kind, ns, name, &spec)? {
+            return Err(p.into());
+        }
         // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
         let mut found = admission::references(r, kind, ns, &spec)?.map(|p| p.errors).unwrap_or_default();
         if kind.name == "route" {
@@ -162,18 +165,14 @@ pub(super) async fn dry_run(
         let (absent, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|e| e.rule == admission::ABSENT);
         let unresolved: Vec<_> = absent.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)).collect();
         warnings.extend(wrong.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)));
-        let inherited = r.object("namespace", "", ns)?.and_then(|n| n.spec.get("isolation_class").cloned());
-        let inherited = inherited.as_ref().and_then(Value::as_str).unwrap_or(&api.default_class);
-        let app = objects::key(ns, name);
-        let state = objects::state(r, &app)?;
-        let current = objects::revisions(r, &app)?.into_iter().find(|r| state.current.as_ref() == Some(&r.hash));
-        let class = revision::class_in_force(&spec, inherited, current.as_ref());
-        Ok((old, state.image, class, current.map(|r| r.class), unresolved, warnings))
+        let image = objects::state(r, &objects::key(ns, name))?.image;
+        Ok((old, image, Classes::of(r, ns, name, &spec, &api.default_class)?, unresolved, warnings))
     })?;
     let mut change = old.as_ref().map(|o| change::between(kind, &o.spec, &spec)).unwrap_or_default();
     let mut answer = json!({});
     if kind.name == "application" {
-        let status = api.runtime.classes().into_iter().find(|c| c.class == class);
+        let class = &classes.wanted;
+        let status = api.runtime.classes().into_iter().find(|c| c.class == *class);
         let (available, reason) =
             status.map_or((false, "this server does not know the class".to_owned()), |s| (s.available, s.reason));
         if !available {
@@ -182,8 +181,9 @@ pub(super) async fn dry_run(
             ));
         }
         answer["isolation"] = json!({ "class": class, "available": available, "reason": reason });
-        if current.as_ref() == Some(&class) {
-            soften(&mut change, "isolation_class");
+        classes.soften(&mut change);
+        if let Some(p) = admission::in_place(&spec, &change) {
+            return Err(p);
         }
         let wanted = spec.pointer("/container/image").and_then(Value::as_str).unwrap_or_default();
         let never = spec.pointer("/container/image_pull_policy").and_then(Value::as_str) == Some("Never");
@@ -206,6 +206,31 @@ pub(super) async fn dry_run(
     Ok(ok(200, &answer))
 }
 
+/// The isolation class that a spec would be in force with, and that of the running instances.
+pub(super) struct Classes {
+    wanted: String,
+    current: Option<String>,
+}
+
+impl Classes {
+    pub(super) fn of(r: &Reader<'_>, ns: &str, name: &str, spec: &Value, default: &str) -> Result<Self, StoreError> {
+        let inherited = r.object("namespace", "", ns)?.and_then(|n| n.spec.get("isolation_class").cloned());
+        let inherited = inherited.as_ref().and_then(Value::as_str).unwrap_or(default);
+        let app = objects::key(ns, name);
+        let state = objects::state(r, &app)?;
+        let current = objects::revisions(r, &app)?.into_iter().find(|r| state.current.as_ref() == Some(&r.hash));
+        let wanted = revision::class_in_force(spec, inherited, current.as_ref());
+        Ok(Self { wanted, current: current.map(|r| r.class) })
+    }
+
+    /// A class that is named and in force already needs no new sandboxes.
+    pub(super) fn soften(&self, change: &mut Change) {
+        if self.current.as_ref() == Some(&self.wanted) {
+            soften(change, "isolation_class");
+        }
+    }
+}
+
 /// An object as the API shows it: the spec as it was sent, and what the server adds.
 fn shown(api: &Api, r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
     let mut v = o.spec.as_object().cloned().unwrap_or_default();
@@ -223,6 +248,11 @@ fn shown(api: &Api, r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
         if o.deleting {
             status["phase"] = "Deleting".into();
         }
+    }
+    if o.kind == "gray_policy" {
+        let used_by: Vec<_> =
+            admission::followers(r, &o.namespace, &o.name)?.into_iter().map(|(app, _)| app.name).collect();
+        status = json!({ "used_by": used_by });
     }
     if o.kind == "route" {
         status = json!({ "urls": urls(&o.spec, api.gateway.port()) });
@@ -351,6 +381,7 @@ fn store_spec(
         });
     }
     refuse(admission::references(tx, kind, ns, spec)?)?;
+    refuse(admission::divisible(tx, kind, ns, name, spec)?)?;
     if kind.name == "route" {
         refuse(admission::hostnames(tx, ns, name, spec)?)?;
     }
@@ -365,6 +396,11 @@ fn store_spec(
             .with("actual_class", change.class.word())
             .with("fields", fields);
         return Err(p.into());
+    }
+    if kind.name == "application" && old.is_some() {
+        let mut real = change.clone();
+        Classes::of(tx, ns, name, spec, &api.default_class)?.soften(&mut real);
+        refuse(admission::in_place(spec, &real))?;
     }
     let status = computed_status(tx, kind, ns, spec, secret, old.as_ref())?;
     let created = old.is_none();
@@ -415,6 +451,9 @@ fn store_spec(
             _ => None,
         };
         if let Some(cause) = cause {
+            if let Some(o) = &old {
+                refuse(admission::rejected(tx, o, &objects::state(tx, &objects::key(ns, name))?)?)?;
+            }
             started = Some(start(tx, cause, ns, name, object.generation, now)?);
             if !created {
                 code = 202;

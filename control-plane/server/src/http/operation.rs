@@ -32,6 +32,8 @@ pub(super) fn start(
         let text = format!("operation {id} took over");
         objects::move_operation(tx, &waiting.operation, Phase::Superseded, "Superseded", &text, None, now)?;
     }
+    // It was meant for what was under way.
+    state.verb = None;
     state.request = Some(Request { operation: id, generation, cause });
     objects::put_state(tx, &app, &state)?;
     serde_json::to_value(op).map_err(|e| StoreError::Other(e.to_string()))

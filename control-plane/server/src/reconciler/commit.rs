@@ -37,11 +37,14 @@ impl Reconciler {
             return Ok(());
         }
         self.parts.store.write(|tx| {
-            // A request that came since the rows were read must not be lost.
+            // A request or verb that came since the rows were read must not be lost.
             let mut state = d.state.clone();
             let latest = objects::state(tx, app)?;
             if latest.request != before.1.request {
                 state.request.clone_from(&latest.request);
+            }
+            if latest.verb != before.1.verb {
+                state.verb = latest.verb;
             }
             if latest.image != before.1.image {
                 state.image.clone_from(&latest.image);

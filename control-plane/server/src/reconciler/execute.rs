@@ -7,7 +7,7 @@ use sampan_engine::instance::{Action, Instance, Traffic};
 use sampan_engine::reconcile::Decision;
 use sampan_engine::release;
 use sampan_engine::revision::Revision;
-use sampan_engine::route::{Served, Serving};
+use sampan_engine::route::{Served, Serving, Warmup};
 use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, Runtime, RuntimeError};
 use sampan_schema::application::{PreStop, Spec};
 use sampan_store::StoreError;
@@ -68,8 +68,11 @@ impl Reconciler {
         let sandbox =
             self.sandboxes.get(&row.name)?.iter().find(|s| s.generation == row.sandbox.generation && s.ready)?;
         let c = sandbox.containers.iter().find(|c| c.state == ContainerState::Running)?;
-        let ports = spec(&c.revision).map(|spec| spec.network.ports).unwrap_or_default();
-        Some(Serving { key: row.endpoint_key(c.attempt), ip: sandbox.ip?, revision: c.revision.clone(), ports })
+        let spec = spec(&c.revision);
+        let warmup = spec.as_ref().and_then(|spec| Warmup::of(&spec.lifecycle_hooks.online, row.ready_since));
+        let ports = spec.map(|spec| spec.network.ports).unwrap_or_default();
+        let key = row.endpoint_key(c.attempt);
+        Some(Serving { key, ip: sandbox.ip?, revision: c.revision.clone(), ports, warmup })
     }
 
     pub(super) fn watch_probes(&mut self, app: &str, spec: &mut dyn FnMut(&str) -> Option<Spec>, d: &Decision) {

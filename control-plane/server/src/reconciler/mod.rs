@@ -347,11 +347,12 @@ impl Reconciler {
         let mut fresh = None;
         if let Ok(w) = &wanted {
             let known = revisions.get(&w.hash);
-            // Ports and probes are not part of the content, and those in force belong to the newest spec.
-            if known.is_none_or(|known| known.template != w.template) {
-                state.revisions += u64::from(known.is_none());
-                let number = known.map_or(state.revisions, |known| known.number);
-                let row = Revision { number, ..w.clone() };
+            // Ports and probes are not part of the content, and those in force belong to the newest spec. What comes
+            // back is the newest again.
+            let newest = known.is_some_and(|known| known.number == state.revisions);
+            if !newest || known.is_some_and(|known| known.template != w.template) {
+                state.revisions += u64::from(!newest);
+                let row = Revision { number: state.revisions, ..w.clone() };
                 revisions.insert(row.hash.clone(), row.clone());
                 fresh = Some(row);
             }

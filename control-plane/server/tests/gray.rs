@@ -1,0 +1,214 @@
+//! Gray policies and the way back to an earlier revision, through the real API, store and reconciler.
+
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Bench, Fake, IMAGE_A, IMAGE_B, app, bench};
+
+const CART: &str = "/v1/namespaces/shop/applications/cart";
+const CAREFUL: &str = "/v1/namespaces/shop/gray-policies/careful";
+
+fn policy(more: Value) -> Value {
+    let mut policy = json!({ "steps": [{ "weight_percent": 5, "pause": { "manual": true } }] });
+    for (name, value) in more.as_object().unwrap() {
+        policy[name] = value.clone();
+    }
+    policy
+}
+
+fn gray(image: &str, replicas: u64) -> Value {
+    let mut body = app(image, replicas);
+    body["gray_policy"] = "careful".into();
+    body
+}
+
+/// Status, code, and the field and rule of the first error.
+fn refusal((status, p): &(u16, Value)) -> (u16, &str, &str, &str) {
+    let text = |at: &str| p.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    (*status, text("/code"), text("/errors/0/field_path"), text("/errors/0/rule"))
+}
+
+async fn dry_run(b: &Bench, path: &str, body: &Value) -> (u16, Value) {
+    b.send("POST", &format!("{path}/dry-run"), &[], Some(body)).await
+}
+
+async fn current_image(b: &Bench) -> Value {
+    b.get(CART).await["container"]["image"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_held_by_the_applications_that_name_it() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let absent = (422, "REFERENCE_NOT_FOUND", "gray_policy", "SMP041");
+    assert_eq!(refusal(&b.create(CART, &gray(IMAGE_A, 2)).await), absent);
+    let (status, told) = dry_run(&b, CART, &gray(IMAGE_A, 2)).await;
+    // The same apply may make it, so a plan is not refused.
+    assert_eq!(status, 200, "{told}");
+    assert!(told["unresolved"][0].as_str().unwrap().starts_with("gray_policy: "), "{told}");
+
+    assert_eq!(b.create(CAREFUL, &policy(json!({}))).await.0, 201);
+    assert_eq!(b.get(CAREFUL).await["status"], json!({ "used_by": [] }));
+    b.deployed(&gray(IMAGE_A, 2)).await;
+    assert_eq!(b.get(CAREFUL).await["status"], json!({ "used_by": ["cart"] }));
+    let delete = async |path: &str| b.send("DELETE", path, &[("if-match", "*")], None).await;
+    let (status, p) = delete(CAREFUL).await;
+    assert_eq!((status, p["code"].as_str(), &p["by"]), (409, Some("IN_USE"), &json!(["application shop/cart"])));
+
+    let (status, answer) = b.update(CART, &app(IMAGE_A, 2)).await;
+    assert_eq!((status, answer.get("operation")), (200, None), "to follow another policy restarts nothing");
+    assert_eq!(delete(CAREFUL).await.0, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_is_not_divided() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    assert_eq!(b.create(CAREFUL, &policy(json!({}))).await.0, 201);
+    let one = (400, "VALIDATION", "gray_policy", "SMP065");
+    let planned = dry_run(&b, CART, &gray(IMAGE_A, 1)).await;
+    assert_eq!(refusal(&planned), one);
+    assert!(planned.1["errors"][0]["message"].as_str().unwrap().contains("capacity = extra or more replicas"));
+    assert_eq!(refusal(&b.create(CART, &gray(IMAGE_A, 1)).await), one);
+    for replicas in [0, 2] {
+        assert_eq!(dry_run(&b, CART, &gray(IMAGE_A, replicas)).await.0, 200, "{replicas}");
+    }
+    assert_eq!(b.update(CAREFUL, &policy(json!({ "capacity": "extra" }))).await.0, 200);
+    assert_eq!(b.create(CART, &gray(IMAGE_A, 1)).await.0, 201);
+    let shared = (400, "VALIDATION", "capacity", "SMP065");
+    assert_eq!(refusal(&dry_run(&b, CAREFUL, &policy(json!({}))).await), shared);
+    let refused = b.update(CAREFUL, &policy(json!({}))).await;
+    assert_eq!(refusal(&refused), shared);
+    assert!(refused.1["detail"].as_str().unwrap().contains("shop/cart"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_only_refuses_what_needs_new_sandboxes() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let only = |image: &str, more: Value| {
+        let mut body = app(image, 1);
+        body["update_strategy"]["type"] = "InPlaceOnly".into();
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        body
+    };
+    b.deployed(&only(IMAGE_A, json!({}))).await;
+    let larger = only(IMAGE_B, json!({ "resources": { "cpu": "200m", "memory": "64Mi" } }));
+    for (how, answer) in [("plan", dry_run(&b, CART, &larger).await), ("write", b.update(CART, &larger).await)] {
+        assert_eq!(refusal(&answer), (422, "IN_PLACE_NOT_POSSIBLE", "resources.cpu", "SMP066"), "{how}");
+        assert_eq!(answer.1["fields"], json!(["resources.cpu"]), "{how}");
+    }
+    assert_eq!(b.get(CART).await["generation"], 1);
+    // What is named is what is in force, and an image alone is changed in place.
+    for body in [only(IMAGE_A, json!({ "isolation_class": "runc" })), only(IMAGE_B, json!({}))] {
+        assert_eq!(dry_run(&b, CART, &body).await.0, 200, "{body}");
+        let (status, answer) = b.update(CART, &body).await;
+        assert!([200, 202].contains(&status), "{answer}");
+        assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    }
+    let mut both = larger;
+    both["update_strategy"]["type"] = "InPlaceIfPossible".into();
+    let (status, answer) = b.update(CART, &both).await;
+    assert_eq!(status, 202, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_rejects_keeps_a_second_release_out() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    assert_eq!(b.create(CAREFUL, &policy(json!({ "on_new_release": "reject" }))).await.0, 201);
+    b.deployed(&gray(IMAGE_A, 2)).await;
+    b.fake.faults(|f| f.unready_env = Some(("SLOW".into(), "1".into())));
+    let mut slow = gray(IMAGE_A, 2);
+    slow["container"]["env"] = json!({ "SLOW": "1" });
+    slow["update_strategy"]["progress_deadline_seconds"] = 600.into();
+    let (status, answer) = b.update(CART, &slow).await;
+    assert_eq!(status, 202, "{answer}");
+    let id = answer["operation"]["id"].clone();
+    let mut other = slow.clone();
+    other["container"]["image"] = IMAGE_B.into();
+    for (what, (status, p)) in [
+        ("write", b.update(CART, &other).await),
+        ("restart", b.send("POST", &format!("{CART}/restart"), &[], None).await),
+        ("rollback", b.send("POST", &format!("{CART}/rollback"), &[], None).await),
+    ] {
+        assert_eq!((status, p["code"].as_str(), &p["operation_id"]), (409, Some("OPERATION_RUNNING"), &id), "{what}");
+    }
+    assert_eq!(b.get(CART).await["generation"], 2, "a refusal stores nothing");
+    let (status, same) = b.update(CART, &slow).await;
+    assert_eq!((status, &same["operation"]["id"]), (200, &id), "the same again follows what runs");
+    slow["description"] = "d".into();
+    assert_eq!(b.update(CART, &slow).await.0, 200, "what releases nothing is taken");
+    assert_eq!(b.update(CAREFUL, &policy(json!({}))).await.0, 200);
+    assert_eq!(b.update(CART, &other).await.0, 202, "the policy supersedes now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_returns_to_the_revision_before_or_to_the_one_that_is_named() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let at = format!("{CART}/rollback");
+    let back = async |key: &str, body: Value| b.send("POST", &at, &[("idempotency-key", key)], Some(&body)).await;
+    assert_eq!(back("k0", json!({})).await.1["code"], "NOT_FOUND");
+    b.deployed(&app(IMAGE_A, 2)).await;
+    assert_eq!(refusal(&back("k1", json!({})).await), (422, "NO_EARLIER_REVISION", "", ""));
+    let mut second = app(IMAGE_B, 3);
+    second["description"] = "kept".into();
+    let (_, answer) = b.update(CART, &second).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    let hashes = async || {
+        let items = b.get(&format!("{CART}/revisions")).await["items"].clone();
+        let one = |r: &Value| (r["number"].as_u64().unwrap(), r["image"].as_str().unwrap().to_owned());
+        items.as_array().unwrap().iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(hashes().await, [(2, IMAGE_B.to_owned()), (1, IMAGE_A.to_owned())]);
+
+    let (status, answer) = back("k2", json!({})).await;
+    assert_eq!((status, answer["operation"]["kind"].as_str()), (202, Some("rollback")), "{answer}");
+    assert_eq!(back("k2", json!({})).await.1["operation"]["id"], answer["operation"]["id"]);
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    let now = b.get(CART).await;
+    assert_eq!((&now["container"]["image"], &now["replicas"]), (&json!(IMAGE_A), &json!(3)), "{now}");
+    assert_eq!((&now["description"], &now["generation"]), (&json!("kept"), &json!(3)));
+    assert_eq!(hashes().await, [(3, IMAGE_A.to_owned()), (2, IMAGE_B.to_owned())], "what came back is the newest");
+    assert!(b.instances().await.iter().all(|i| i["revision"] == now["status"]["current_revision"]));
+
+    let (_, answer) = back("k3", json!({})).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    assert_eq!(current_image(&b).await, IMAGE_B, "twice back is where it began");
+    let (_, answer) = back("k4", json!({ "to_revision": 3 })).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    assert_eq!(current_image(&b).await, IMAGE_A);
+    assert_eq!(refusal(&back("k5", json!({ "to_revision": 99 })).await), (404, "NOT_FOUND", "", ""));
+    assert_eq!(refusal(&back("k6", json!({ "revision": 1 })).await), (400, "VALIDATION", "", ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_need_a_release_that_is_under_way() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let send =
+        async |verb: &str, body: Value| b.send("POST", &format!("{CART}/rollout/{verb}"), &[], Some(&body)).await;
+    assert_eq!(send("promote", json!({})).await.0, 404);
+    b.deployed(&app(IMAGE_A, 2)).await;
+    let last = b.get(CART).await["status"]["last_operation"]["id"].clone();
+    for verb in ["promote", "pause", "resume", "abort"] {
+        let (status, p) = send(verb, json!({})).await;
+        assert_eq!((status, p["code"].as_str(), &p["operation_id"]), (409, Some("NO_RELEASE"), &last), "{verb}");
+    }
+    assert_eq!(send("promote", json!({ "fully": true })).await.1["code"], "VALIDATION");
+    b.fake.faults(|f| f.unready_env = Some(("SLOW".into(), "1".into())));
+    let mut slow = app(IMAGE_A, 2);
+    slow["container"]["env"] = json!({ "SLOW": "1" });
+    slow["update_strategy"]["progress_deadline_seconds"] = 600.into();
+    let (_, answer) = b.update(CART, &slow).await;
+    let id = &answer["operation"]["id"];
+    let (status, p) = send("promote", json!({ "full": true })).await;
+    assert_eq!(status, 409, "{p}");
+    assert_eq!(p["operation_id"], *id, "{p}");
+    assert_eq!(send("abort", json!({})).await.0, 202);
+}

@@ -1,0 +1,1 @@
+terraform import sampan_gray_policy.careful shop/careful
