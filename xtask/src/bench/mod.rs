@@ -10,6 +10,7 @@ mod in_place;
 mod machine;
 mod plan;
 mod provider;
+mod pull;
 mod raw;
 mod start;
 mod statistic;
@@ -42,6 +43,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("provider", Measure::On(provider::measure)),
     ("in-place", Measure::On(in_place::measure)),
     ("start", Measure::On(start::measure)),
+    ("pull", Measure::On(pull::measure)),
     ("idle", Measure::On(idle::measure)),
     ("terraform", Measure::On(plan::measure)),
     ("get", Measure::On(get::measure)),
@@ -54,7 +56,7 @@ pub struct Ground {
     image: String,
     progress: Progress,
     dev: Dev,
-    _registry: Registry,
+    registry: Registry,
 }
 
 impl Ground {
@@ -67,11 +69,16 @@ impl Ground {
         let api = Api::new(&dev)?;
         api.create(&format!("/v1/namespaces/{NAMESPACE}"), &json!({}))?;
         // Once, so that the image is on the node whatever is measured first.
-        let ground = Self { api, image, progress, dev, _registry: registry };
+        let ground = Self { api, image, progress, dev, registry };
         let first = workload::path("first");
         ground.api.finish(&ground.api.create(&first, &workload::application(&ground.image, 1, "64Mi", 0))?)?;
         ground.remove(&first, None)?;
         Ok(ground)
+    }
+
+    fn registry(&self) -> Result<std::net::SocketAddr, String> {
+        let address = &self.registry.address;
+        address.parse().map_err(|_| format!("the registry's address is {address}"))
     }
 
     /// What an update leaves to be cleaned up shall not disturb the next one.

@@ -63,6 +63,7 @@ fn decision(table: &RouteTable) -> Result<Figure, String> {
                 client: [192, 0, 2, 7].into(),
                 lane: None,
                 fresh: u128::from(batch),
+                now: 1_000_000,
             };
             if !matches!(black_box(route(table, &facts, batch * BATCH + at as u64)), Choice::Forward(_)) {
                 return Err(format!("{host}{path} has no route"));

@@ -83,6 +83,7 @@ impl Routes {
             ip: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + (number * INSTANCES + n) as u32)),
             revision: if is_split && n < 2 { "new".into() } else { "old".into() },
             ports: self.ports.clone(),
+            warmup: None,
         };
         Served { instances: (0..INSTANCES).map(instance).collect(), split: is_split.then(|| self.split.clone()) }
     }

@@ -11,7 +11,7 @@ pub const HOST: &str = "app.bench";
 pub const READY: &str = "gateway at ";
 
 fn table(upstream: SocketAddr) -> RouteTable {
-    let endpoint = Endpoint { key: "a-1/1/1".into(), addr: upstream, revision: "r1".into() };
+    let endpoint = Endpoint { key: "a-1/1/1".into(), addr: upstream, revision: "r1".into(), warmup: None };
     let backend = Backend {
         namespace: "bench".into(),
         application: "app".into(),
