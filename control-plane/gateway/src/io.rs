@@ -78,7 +78,8 @@ impl AsyncRead for SharedStream {
             ready!(self.socket.stream.poll_read_ready(cx))?;
             let mut read = None;
             let tried = self.socket.stream.try_io(Interest::READABLE, || {
-                let n = rustix::net::recv(&self.socket.stream, buf.initialize_unfilled_to(wanted), RecvFlags::empty())?.0;
+                let n =
+                    rustix::net::recv(&self.socket.stream, buf.initialize_unfilled_to(wanted), RecvFlags::empty())?.0;
                 read = Some(n);
                 // Less than asked for: the socket is empty now, and reading again only to hear so is a call for
                 // nothing. It is not readable until the next event, as after a read that would block.

@@ -7,7 +7,7 @@ use sampan_node::Cri;
 use sampan_node::proto::{
     ContainerConfig, ContainerMetadata, CreateContainerRequest, DnsConfig, ImageSpec, KeyValue, LinuxContainerConfig,
     LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig, LinuxSandboxSecurityContext,
-    NamespaceMode, NamespaceOption, PodSandboxConfig, PullImageRequest, PodSandboxMetadata, PodSandboxStatusRequest,
+    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusRequest, PullImageRequest,
     RunPodSandboxRequest, SecurityProfile,
 };
 

@@ -30,7 +30,7 @@ struct Serial {
 /// An image that no node has: its only layer differs from all others.
 fn image(round: u32) -> Result<Image, String> {
     // A generator of no quality; gzip finds nothing in it.
-    let mut state = u64::from(round) + u64::from(std::process::id()) << 32 | 1;
+    let mut state = ((u64::from(round) + u64::from(std::process::id())) << 32) | 1;
     let noise = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
