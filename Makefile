@@ -55,7 +55,7 @@ test-long:
 	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-engine --test gray whatever
 
 bench:
-	@scripts/packages.sh demo
+	@scripts/packages.sh bench
 	cargo build --release -p sampan -p terraform-provider-sampan -p xtask
 	$(TARGET)/release/xtask bench --write
 

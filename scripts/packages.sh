@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# packages.sh demo|test: finds out what the demo or the tests lack on this machine. As root on Debian or Ubuntu it
+# packages.sh demo|test|bench: finds out what the demo, the tests or the bench lack on this machine. As root on Debian or Ubuntu it
 # installs that by package name; elsewhere it says exactly what is missing. What only containers need stops the demo,
 # and the tests with SAMPAN_REQUIRE_CONTAINERS=1; without it the tests go on, and those that need it say so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
-purpose=${1:?demo or test}
+purpose=${1:?demo, test or bench}
 terraform=${TF_CLI_PATH:-terraform}
 
 # bash also finds what cannot be executed.
@@ -25,6 +25,12 @@ look() {
     done
     # Makes the load of the tests.
     [ "$purpose" != test ] || has hey || run+=(hey)
+    # What the gateway is measured against, and with.
+    if [ "$purpose" = bench ]; then
+        for pair in nginx-light:nginx haproxy:haproxy wrk:wrk util-linux:taskset; do
+            has "${pair#*:}" || run+=("${pair%:*}")
+        done
+    fi
     [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || run+=(containernetworking-plugins)
     mapfile -t run < <(printf '%s\n' "${run[@]}" | sort -u | grep .)
 }

@@ -26,7 +26,10 @@ pub const TABLE: &[Edges] = &[
         may_use: &["sampan-schema", "sampan-client", "sampan-engine", "sampan-node", "sampan-server"],
     },
     Edges { name: "sampan-testacc", may_use: &["sampan-schema", "sampan-node"] },
-    Edges { name: "xtask", may_use: &["sampan-schema", "sampan-engine", "sampan-node", "sampan-testacc"] },
+    Edges {
+        name: "xtask",
+        may_use: &["sampan-schema", "sampan-engine", "sampan-gateway", "sampan-node", "sampan-testacc"],
+    },
 ];
 
 /// A Mermaid diagram of the table, for ARCHITECTURE.md.

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         ["bench", options @ ..] => bench::run(options),
+        // Not for people: the gateway that the bench measures, in a process of its own.
+        ["bench-gateway", upstream] => bench::gateway::serve::run(upstream),
         ["edges"] => {
             say(sampan_testacc::edges::diagram().trim_end());
             Ok(())

@@ -127,19 +127,19 @@ pub(crate) enum ResponseBody {
 pub(crate) struct Upstream {
     inner: Incoming,
     /// The request is in flight at the endpoint, and on its connection, until this ends or is dropped.
-    held: Vec<Held>,
+    held: [Option<Held>; 2],
     trailers: bool,
 }
 
 impl ResponseBody {
     pub(crate) fn upstream(inner: Incoming, held: Held, trailers: bool) -> Self {
-        Self::Upstream(Upstream { inner, held: vec![held], trailers })
+        Self::Upstream(Upstream { inner, held: [Some(held), None], trailers })
     }
 
     /// Holds this too, until the end. The gateway's own answers are as good as sent.
     pub(crate) fn hold(&mut self, more: Held) {
         if let Self::Upstream(upstream) = self {
-            upstream.held.push(more);
+            upstream.held[1] = Some(more);
         }
     }
 }
@@ -157,7 +157,7 @@ impl Body for ResponseBody {
                     Some(Ok(frame)) if !frame.is_data() && !*trailers => {}
                     Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
                     end => {
-                        held.clear();
+                        *held = [None, None];
                         return Poll::Ready(end);
                     }
                 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::uri::Authority;
 use http::{Method, Uri, Version};
@@ -13,9 +13,6 @@ use sampan_engine::route::{Cookie, Headers, Listener};
 use crate::lane;
 
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("x-sampan-revision");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -42,6 +39,10 @@ pub(crate) fn host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<S
 }
 
 fn authority(text: &str) -> Option<(String, Option<u16>)> {
+    // Most are a name and nothing else.
+    if !text.is_empty() && !text.ends_with('.') && text.bytes().all(is_plain) {
+        return Some((text.to_ascii_lowercase(), None));
+    }
     let parsed: Authority = text.parse().ok()?;
     let host = parsed.host();
     // Neither user info nor anything else that the parser forgives.
@@ -51,8 +52,12 @@ fn authority(text: &str) -> Option<(String, Option<u16>)> {
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     let literal = host.starts_with('[') && host.ends_with(']');
-    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    let plain = host.bytes().all(is_plain);
     (!host.is_empty() && (literal || plain)).then(|| (host.to_ascii_lowercase(), port))
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
 /// Refuses what the gateway and an endpoint could understand differently.
@@ -75,6 +80,9 @@ pub(crate) fn check(method: &Method, uri: &Uri, version: Version, headers: &Head
 
 /// `.` and `..`, also percent-encoded or between backslashes: routed as written, but many endpoints resolve them.
 fn has_dot_segment(path: &str) -> bool {
+    if !path.bytes().any(|b| matches!(b, b'.' | b'%')) {
+        return false;
+    }
     let lower = path.to_ascii_lowercase();
     if lower.contains("%00") {
         return true;
@@ -127,45 +135,46 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Drops what is meant for this hop only.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> =
+    drop_and(headers, |_| false);
+}
+
+/// Drops what is meant for this hop only, and `more`.
+fn drop_and(headers: &mut HeaderMap, more: impl Fn(&HeaderName) -> bool) {
+    let mut dropped: Vec<HeaderName> =
         tokens(headers).filter_map(|t| HeaderName::from_bytes(t.as_bytes()).ok()).filter(|n| *n != HOST).collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
+    // In one pass over what there is: to look for each by its name costs more than the few headers of a message.
+    dropped.extend(headers.keys().filter(|n| is_hop_by_hop(n) || more(n)).cloned());
+    for name in dropped {
         headers.remove(name);
     }
 }
 
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
 /// Makes a request's headers those for the endpoint, without a lane: that is the route's to set. `Host` stays.
 pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, peer: IpAddr) {
-    drop_hop_by_hop(headers);
-    headers.remove(EXPECT);
+    let is_public = listener == Listener::Public;
+    drop_and(headers, |n| *n == EXPECT || (is_public && is_reserved(n.as_str())));
     lane::strip(headers);
     let mut chain = peer.to_canonical().to_string();
-    match listener {
-        Listener::Public => {
-            let reserved: Vec<HeaderName> = headers.keys().filter(|n| is_reserved(n.as_str())).cloned().collect();
-            for name in reserved {
-                headers.remove(name);
-            }
-        }
-        Listener::Internal => {
-            let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
-            if !before.is_empty() {
-                chain = format!("{}, {chain}", before.join(", "));
-            }
+    if !is_public {
+        let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+        if !before.is_empty() {
+            chain = format!("{}, {chain}", before.join(", "));
         }
     }
     if let Ok(value) = HeaderValue::from_str(&chain) {
@@ -199,11 +208,14 @@ impl Headers for Seen<'_> {
 
 /// Names only the gateway may set. Some languages' servers cannot tell `_` from `-`.
 fn is_reserved(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    name.starts_with("x-sampan-")
-        || name.starts_with("x-forwarded-")
-        || name == FORWARDED.as_str()
-        || name == "x-real-ip"
+    let begins = |prefix: &str| name.len() >= prefix.len() && is_same(&name.as_bytes()[..prefix.len()], prefix);
+    let is = |whole: &str| is_same(name.as_bytes(), whole);
+    begins("x-sampan-") || begins("x-forwarded-") || is(FORWARDED.as_str()) || is("x-real-ip")
+}
+
+/// Names in lower case, `_` the same as `-`.
+pub(crate) fn is_same(name: &[u8], plain: &str) -> bool {
+    name.len() == plain.len() && name.iter().zip(plain.bytes()).all(|(a, b)| *a == b || (*a == b'_' && b == b'-'))
 }
 
 #[cfg(test)]

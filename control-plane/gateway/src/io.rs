@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, Shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 struct Socket {
@@ -15,8 +15,16 @@ struct Socket {
     received: AtomicU64,
 }
 
+/// Bytes asked for in the first read: memory is cleared for as many. A response that fills them is read in larger
+/// pieces.
+const FIRST_READ: usize = 2 * 1024;
+
 /// The owner's end.
-pub(crate) struct SharedStream(Arc<Socket>);
+pub(crate) struct SharedStream {
+    socket: Arc<Socket>,
+    /// Bytes to ask for.
+    next: usize,
+}
 
 /// The pool's view. Does not keep the socket open.
 pub(crate) struct Peek {
@@ -27,7 +35,7 @@ impl SharedStream {
     pub(crate) fn new(stream: TcpStream) -> (Self, Peek) {
         let socket = Arc::new(Socket { stream, received: AtomicU64::new(0) });
         let peek = Peek { socket: Arc::downgrade(&socket) };
-        (Self(socket), peek)
+        (Self { socket, next: FIRST_READ }, peek)
     }
 }
 
@@ -61,20 +69,31 @@ impl Received {
 }
 
 impl AsyncRead for SharedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buf.remaining() == 0 {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wanted = self.next.min(buf.remaining());
+        if wanted == 0 {
             return Poll::Ready(Ok(()));
         }
         loop {
-            ready!(self.0.stream.poll_read_ready(cx))?;
-            match self.0.stream.try_read(buf.initialize_unfilled()) {
-                Ok(n) => {
+            ready!(self.socket.stream.poll_read_ready(cx))?;
+            let mut read = None;
+            let tried = self.socket.stream.try_io(Interest::READABLE, || {
+                let n =
+                    rustix::net::recv(&self.socket.stream, buf.initialize_unfilled_to(wanted), RecvFlags::empty())?.0;
+                read = Some(n);
+                // Less than asked for: the socket is empty now, and reading again only to hear so is a call for
+                // nothing. It is not readable until the next event, as after a read that would block.
+                if n > 0 && n < wanted { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (read, tried) {
+                (Some(n), _) => {
+                    self.next = if n == wanted { wanted * 2 } else { FIRST_READ.max(n) };
                     buf.advance(n);
-                    self.0.received.fetch_add(n as u64, Ordering::AcqRel);
+                    self.socket.received.fetch_add(n as u64, Ordering::AcqRel);
                     return Poll::Ready(Ok(()));
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
+                (None, Err(e)) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                (None, tried) => return Poll::Ready(tried),
             }
         }
     }
@@ -83,8 +102,8 @@ impl AsyncRead for SharedStream {
 impl AsyncWrite for SharedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match self.0.stream.try_write(buf) {
+            ready!(self.socket.stream.poll_write_ready(cx))?;
+            match self.socket.stream.try_write(buf) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -97,8 +116,8 @@ impl AsyncWrite for SharedStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match self.0.stream.try_write_vectored(bufs) {
+            ready!(self.socket.stream.poll_write_ready(cx))?;
+            match self.socket.stream.try_write_vectored(bufs) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -114,7 +133,7 @@ impl AsyncWrite for SharedStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match rustix::net::shutdown(&self.0.stream, Shutdown::Write) {
+        match rustix::net::shutdown(&self.socket.stream, Shutdown::Write) {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             Err(e) => Poll::Ready(Err(e.into())),
         }

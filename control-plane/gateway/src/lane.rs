@@ -2,6 +2,8 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::headers;
+
 const LANE: HeaderName = HeaderName::from_static("x-sampan-lane");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const MEMBER: &[u8] = b"sampan.lane";
@@ -59,8 +61,7 @@ pub(crate) fn set(headers: &mut HeaderMap, lane: Option<&str>) {
 
 /// Some languages' servers cannot tell `_` from `-`.
 fn is_lane(name: &HeaderName) -> bool {
-    let plain = name.as_str().bytes().map(|b| if b == b'_' { b'-' } else { b });
-    plain.eq(LANE.as_str().bytes())
+    headers::is_same(name.as_str().as_bytes(), LANE.as_str())
 }
 
 fn members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {

@@ -15,7 +15,7 @@ mod proxy;
 mod serve;
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -128,14 +128,16 @@ pub(crate) enum Stage {
 #[derive(Default)]
 pub(crate) struct Snapshot {
     table: Arc<RouteTable>,
-    endpoints: HashMap<String, Arc<EndpointState>>,
+    endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
     counters: HashMap<String, Arc<AtomicU64>>,
 }
 
 #[derive(Default)]
 struct Registry {
     /// Also those that left and still have requests in flight.
-    endpoints: HashMap<String, Arc<EndpointState>>,
+    endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
+    /// Tables so far.
+    applied: u64,
     /// By application and revision.
     revisions: BTreeMap<(String, String), Arc<Meter>>,
 }
@@ -185,32 +187,39 @@ impl Gateway {
         }
         // Those that had left before and are done; what left with the last table stays readable until now.
         registry.endpoints.retain(|_, state| state.is_live() || state.in_flight.get() > 0);
-        let mut named: BTreeSet<(String, String)> = BTreeSet::new();
+        registry.applied += 1;
         let mut next = Snapshot { table: table.clone(), ..Snapshot::default() };
+        next.endpoints.reserve(registry.endpoints.len());
+        // Meters by their address: there are as many names as endpoints, and most are the same.
+        let mut named: HashSet<*const Meter> = HashSet::new();
         for rule in table.hosts.values().flat_map(|h| &h.rules) {
             let counter = old.counters.get(&rule.name).cloned().unwrap_or_default();
             next.counters.insert(rule.name.clone(), counter);
             for backend in &rule.backends {
                 let application = format!("{}/{}", backend.namespace, backend.application);
                 let gray = backend.gray.as_ref();
-                // It keeps its counters while none of its instances is ready.
-                named.extend(gray.map(|g| (application.clone(), g.revision.clone())));
                 for endpoint in backend.endpoints.iter().chain(gray.into_iter().flat_map(|g| &g.endpoints)) {
+                    // Most are in the table twice: by their route and by their internal host.
+                    if next.endpoints.contains_key(endpoint.key.as_str()) {
+                        continue;
+                    }
                     let state = registry.endpoint(&endpoint.key, &application, &endpoint.revision);
-                    state.join();
-                    next.endpoints.insert(endpoint.key.clone(), state);
+                    state.join(registry.applied);
+                    next.endpoints.insert(state.key.clone(), state);
                 }
+                // It keeps its counters while none of its instances is ready.
+                let known = gray.and_then(|g| registry.revisions.get(&(application, g.revision.clone())));
+                named.extend(known.map(Arc::as_ptr));
             }
         }
-        let next = Arc::new(next);
-        self.inner.snapshot.store(next.clone());
-        for (key, state) in &registry.endpoints {
-            if !next.endpoints.contains_key(key) {
+        self.inner.snapshot.store(Arc::new(next));
+        for state in registry.endpoints.values() {
+            if !state.is_of(registry.applied) {
                 state.leave();
             }
         }
-        named.extend(registry.endpoints.values().map(|s| (s.application.clone(), s.revision.clone())));
-        registry.revisions.retain(|name, _| named.contains(name));
+        named.extend(registry.endpoints.values().map(|state| Arc::as_ptr(&state.revision_meter)));
+        registry.revisions.retain(|_, meter| named.contains(&Arc::as_ptr(meter)));
         Ok(generation)
     }
 
@@ -241,7 +250,7 @@ impl Gateway {
             .endpoints
             .iter()
             .map(|(key, state)| EndpointMetrics {
-                key: key.clone(),
+                key: key.to_string(),
                 application: state.application.clone(),
                 revision: state.revision.clone(),
                 live: state.is_live(),
@@ -289,8 +298,8 @@ impl Registry {
             return state.clone();
         }
         let meter = self.revisions.entry((application.to_owned(), revision.to_owned())).or_default().clone();
-        let state = Arc::new(EndpointState::new(application, revision, meter));
-        self.endpoints.insert(key.to_owned(), state.clone());
+        let state = Arc::new(EndpointState::new(key, application, revision, meter));
+        self.endpoints.insert(state.key.clone(), state.clone());
         state
     }
 }

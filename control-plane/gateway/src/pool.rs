@@ -1,10 +1,11 @@
 //! Endpoints: their connections, what is in flight, and their counters.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::header::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,18 +23,42 @@ use crate::serve::PING;
 const MAX_IDLE: usize = 64;
 /// How long a connection may idle before it is not used again.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often those that cannot be used are looked for among all.
+const SWEEP: Duration = Duration::from_secs(1);
 
 pub(crate) struct EndpointState {
+    pub(crate) key: Arc<str>,
     /// `namespace/application`.
     pub(crate) application: String,
     pub(crate) revision: String,
+    /// The revision as answers name it.
+    pub(crate) header: Option<HeaderValue>,
     pub(crate) meter: Meter,
-    revision_meter: Arc<Meter>,
+    pub(crate) revision_meter: Arc<Meter>,
     pub(crate) in_flight: Arc<Gauge>,
     live: AtomicBool,
+    /// The last table that has it, as the registry counts them. Read and written under its lock.
+    table: AtomicU64,
     outlier: Mutex<Outlier>,
-    idle: Mutex<Vec<Upstream>>,
+    idle: Mutex<Idle>,
     shared: Mutex<Option<Shared>>,
+}
+
+/// Connections that wait for a request, the one used last at the end.
+#[derive(Default)]
+struct Idle {
+    all: Vec<Upstream>,
+    swept: Option<Instant>,
+}
+
+impl Idle {
+    fn sweep(&mut self, now: Instant) {
+        if self.all.len() < MAX_IDLE && self.swept.is_some_and(|t| now.duration_since(t) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        self.all.retain(|u| now.duration_since(u.since) < IDLE_TIMEOUT && !u.sender.is_closed());
+    }
 }
 
 /// A connection of HTTP/2 to an endpoint, for many requests at once. It ends with its last clone and request.
@@ -86,14 +111,17 @@ impl Drop for Waiting<'_> {
 }
 
 impl EndpointState {
-    pub(crate) fn new(application: &str, revision: &str, revision_meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(key: &str, application: &str, revision: &str, revision_meter: Arc<Meter>) -> Self {
         Self {
+            key: key.into(),
             application: application.to_owned(),
             revision: revision.to_owned(),
+            header: HeaderValue::from_str(revision).ok(),
             meter: Meter::default(),
             revision_meter,
             in_flight: Arc::default(),
             live: AtomicBool::new(true),
+            table: AtomicU64::new(0),
             outlier: Mutex::default(),
             idle: Mutex::default(),
             shared: Mutex::default(),
@@ -111,14 +139,20 @@ impl EndpointState {
         self.live.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn join(&self) {
+    /// It is in this table.
+    pub(crate) fn join(&self, table: u64) {
+        self.table.store(table, Ordering::Relaxed);
         self.live.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_of(&self, table: u64) -> bool {
+        self.table.load(Ordering::Relaxed) == table
     }
 
     /// Takes no new request from now on; idle connections are closed.
     pub(crate) fn leave(&self) {
         self.live.store(false, Ordering::SeqCst);
-        self.idle().clear();
+        self.idle().all.clear();
         self.shared().take();
     }
 
@@ -138,10 +172,10 @@ impl EndpointState {
 
     /// An idle connection that the peer has not closed.
     pub(crate) fn take_idle(&self, addr: SocketAddr) -> Option<Upstream> {
-        let mut idle = self.idle();
-        while let Some(upstream) = idle.pop() {
+        let (mut idle, now) = (self.idle(), Instant::now());
+        while let Some(upstream) = idle.all.pop() {
             let usable = upstream.addr == addr
-                && upstream.since.elapsed() < IDLE_TIMEOUT
+                && now.duration_since(upstream.since) < IDLE_TIMEOUT
                 && upstream.sender.is_ready()
                 && upstream.peek.is_quiet();
             if usable {
@@ -170,9 +204,9 @@ impl EndpointState {
         let mut idle = self.idle();
         // Under the lock: `leave` clears what was kept before it.
         if self.is_live() {
-            idle.retain(|u| u.since.elapsed() < IDLE_TIMEOUT && !u.sender.is_closed());
-            if idle.len() < MAX_IDLE {
-                idle.push(upstream);
+            idle.sweep(upstream.since);
+            if idle.all.len() < MAX_IDLE {
+                idle.all.push(upstream);
             }
         }
     }
@@ -195,10 +229,10 @@ impl EndpointState {
     }
 
     pub(crate) fn idle_connections(&self) -> usize {
-        self.idle().len()
+        self.idle().all.len()
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Upstream>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -258,7 +292,7 @@ mod tests {
 
     #[test]
     fn who_leaves_takes_nothing_new() {
-        let state = EndpointState::new("n/a", "r", Arc::default());
+        let state = EndpointState::new("k", "n/a", "r", Arc::default());
         let held = state.enter().unwrap();
         state.leave();
         // A request that still holds the old table.
@@ -266,7 +300,7 @@ mod tests {
         assert_eq!(state.in_flight.get(), 1);
         drop(held);
         assert_eq!(state.in_flight.get(), 0);
-        state.join();
+        state.join(1);
         assert!(state.enter().is_some());
     }
 
@@ -274,7 +308,7 @@ mod tests {
     async fn closed_by_the_peer_before_we_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = Arc::new(EndpointState::new("n/a", "r", Arc::default()));
+        let state = Arc::new(EndpointState::new("k", "n/a", "r", Arc::default()));
         let Ok(mut upstream) = connect(addr, Duration::from_secs(5)).await else { panic!("connect") };
         let (peer, _) = listener.accept().await.unwrap();
         upstream.sender.ready().await.unwrap();

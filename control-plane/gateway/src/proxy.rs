@@ -94,7 +94,7 @@ async fn forward(
     let mut request = Request::from_parts(parts, RequestBody::new(body, progress.clone()));
     let fresh = inner.options.random.next();
 
-    for _ in 0..REROUTES {
+    for routed in 0..REROUTES {
         let snapshot = inner.snapshot.load_full();
         let Some(rule) = find(&snapshot.table, listener, host, request.uri().path()) else { return no_route() };
         let seq = snapshot.counters.get(&rule.name).map_or(0, |c| c.fetch_add(1, Ordering::Relaxed));
@@ -118,17 +118,19 @@ async fn forward(
             Choice::NoEndpoint { .. } => return no_endpoint(),
             Choice::Forward(chosen) => chosen,
         };
-        lane::set(request.headers_mut(), chosen.lane.as_deref());
-        if let Some(again) = &mut replay {
-            lane::set(&mut again.headers, chosen.lane.as_deref());
+        // None is in the headers before the first choice.
+        if routed > 0 || chosen.lane.is_some() {
+            lane::set(request.headers_mut(), chosen.lane.as_deref());
+            if let Some(again) = &mut replay {
+                lane::set(&mut again.headers, chosen.lane.as_deref());
+            }
         }
         let mut cause = None;
         let mut tried: Vec<&str> = Vec::with_capacity(ATTEMPTS);
-        for endpoint in in_order(inner, &snapshot, &chosen.endpoints) {
+        for (endpoint, state) in in_order(inner, &snapshot, &chosen.endpoints) {
             if tried.len() == ATTEMPTS {
                 break;
             }
-            let Some(state) = snapshot.endpoints.get(&endpoint.key) else { continue };
             // It may have been passed over a moment ago, and turn up again as the last resort.
             if tried.contains(&endpoint.key.as_str()) {
                 continue;
@@ -176,15 +178,14 @@ async fn forward(
 
 /// Those that do not accept connections come last: they are tried only when there is no other.
 fn in_order<'a>(
-    inner: &Inner,
+    inner: &'a Inner,
     snapshot: &'a Snapshot,
     endpoints: &'a [&'a Endpoint],
-) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
-    let now = inner.options.clock.next();
-    let is_out =
-        move |e: &&Endpoint| snapshot.endpoints.get(&e.key).is_some_and(|state| state.outlier().is_passed_over(now));
-    let good = endpoints.iter().copied().filter(move |e| !is_out(e));
-    good.chain(endpoints.iter().copied().filter(is_out))
+) -> impl Iterator<Item = (&'a Endpoint, &'a Arc<EndpointState>)> + use<'a> {
+    let known = move |e: &'a Endpoint| snapshot.endpoints.get(e.key.as_str()).map(|state| (e, state));
+    let is_out = |state: &EndpointState| state.outlier().is_passed_over(|| inner.options.clock.next());
+    let good = endpoints.iter().copied().filter_map(known).filter(move |(_, state)| !is_out(state));
+    good.chain(endpoints.iter().copied().filter_map(known).filter(move |(_, state)| is_out(state)))
 }
 
 /// The head to send: origin form, this hop's headers dropped, ours set.
@@ -247,7 +248,10 @@ async fn exchange(
             },
         };
         let received = upstream.peek.received();
-        progress.touch();
+        if !reused || fresh {
+            // Time went by since the request came.
+            progress.touch();
+        }
         let sending = upstream.sender.try_send_request(request);
         let Some(result) = until_stalled(sending, progress, inner.options.response_timeout).await else {
             let cause = if progress.is_awaited() { Cause::ClientSlow } else { Cause::Timeout };
@@ -372,8 +376,8 @@ fn answer(
     let protocol = response.headers().get(UPGRADE).cloned();
     headers::drop_hop_by_hop(response.headers_mut());
     response.headers_mut().remove(headers::REVISION);
-    if let Ok(revision) = HeaderValue::from_str(&state.revision) {
-        response.headers_mut().insert(headers::REVISION, revision);
+    if let Some(revision) = &state.header {
+        response.headers_mut().insert(headers::REVISION, revision.clone());
     }
     if switched {
         let (Some(on_client), Some(protocol)) = (on_client, protocol) else { return failure(Cause::Broken) };

@@ -1,13 +1,16 @@
 //! `cargo xtask bench`: figures of speed and memory, each held against its goal. Nothing of it is a test: times depend
 //! on the machine, so most figures are ratios within one run.
 
+mod decide;
 mod figure;
+pub mod gateway;
 mod get;
 mod idle;
 mod in_place;
 mod machine;
 mod plan;
 mod provider;
+mod pull;
 mod raw;
 mod start;
 mod statistic;
@@ -24,16 +27,26 @@ use figure::Figure;
 use machine::Machine;
 use workload::{Api, NAMESPACE};
 
-type Measure = fn(&mut Ground) -> Result<Vec<Figure>, String>;
+type Measured = Result<Vec<Figure>, String>;
 
-/// In the order of the run; the names choose some of them.
+#[derive(Clone, Copy)]
+enum Measure {
+    /// Before a server runs.
+    Alone(fn(Progress) -> Measured),
+    On(fn(&mut Ground) -> Measured),
+}
+
+/// In the order of the run, those that need no server first; the names choose some of them.
 const PARTS: &[(&str, Measure)] = &[
-    ("provider", provider::measure),
-    ("in-place", in_place::measure),
-    ("start", start::measure),
-    ("idle", idle::measure),
-    ("terraform", plan::measure),
-    ("get", get::measure),
+    ("decide", Measure::Alone(decide::measure)),
+    ("gateway", Measure::Alone(gateway::measure)),
+    ("provider", Measure::On(provider::measure)),
+    ("in-place", Measure::On(in_place::measure)),
+    ("start", Measure::On(start::measure)),
+    ("pull", Measure::On(pull::measure)),
+    ("idle", Measure::On(idle::measure)),
+    ("terraform", Measure::On(plan::measure)),
+    ("get", Measure::On(get::measure)),
 ];
 const PAGE: &str = "docs/benchmarks.md";
 
@@ -43,7 +56,7 @@ pub struct Ground {
     image: String,
     progress: Progress,
     dev: Dev,
-    _registry: Registry,
+    registry: Registry,
 }
 
 impl Ground {
@@ -56,11 +69,16 @@ impl Ground {
         let api = Api::new(&dev)?;
         api.create(&format!("/v1/namespaces/{NAMESPACE}"), &json!({}))?;
         // Once, so that the image is on the node whatever is measured first.
-        let ground = Self { api, image, progress, dev, _registry: registry };
+        let ground = Self { api, image, progress, dev, registry };
         let first = workload::path("first");
         ground.api.finish(&ground.api.create(&first, &workload::application(&ground.image, 1, "64Mi", 0))?)?;
         ground.remove(&first, None)?;
         Ok(ground)
+    }
+
+    fn registry(&self) -> Result<std::net::SocketAddr, String> {
+        let address = &self.registry.address;
+        address.parse().map_err(|_| format!("the registry's address is {address}"))
     }
 
     /// What an update leaves to be cleaned up shall not disturb the next one.
@@ -85,7 +103,7 @@ impl Ground {
 
 /// Says on stderr what is going on.
 #[derive(Clone, Copy)]
-struct Progress(Instant);
+pub struct Progress(Instant);
 
 impl Progress {
     fn step(self, text: &str) {
@@ -130,26 +148,12 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     if cfg!(debug_assertions) || std::env::var_os("SAMPAN_BIN_DIR").is_none() {
         return again_in_release(args);
     }
-    let missing = sampan_testacc::missing();
-    if !missing.is_empty() {
-        return Err(format!("this machine cannot run the bench: {}", missing.join("; ")));
-    }
     let machine = Machine::look();
     let progress = Progress(Instant::now());
     progress.step(&machine.words());
-    let mut ground = Ground::prepare(progress)?;
-    let mut figures = Vec::new();
-    for (name, measure) in PARTS {
-        if options.parts.is_empty() || options.parts.iter().any(|part| part == name) {
-            let found = measure(&mut ground)?;
-            for figure in &found {
-                progress.step(&figure.line());
-            }
-            figures.extend(found);
-        }
-    }
-    progress.step("stopping");
-    drop(ground);
+    let wanted = |name: &str| options.parts.is_empty() || options.parts.iter().any(|part| part == name);
+    let parts: Vec<Measure> = PARTS.iter().filter(|(name, _)| wanted(name)).map(|(_, measure)| *measure).collect();
+    let figures = measure(&parts, progress)?;
     if options.json {
         let lines: Vec<_> = figures.iter().map(Figure::json).collect();
         crate::say(&format!("{:#}", json!({ "machine": machine.json(), "figures": lines })));
@@ -163,6 +167,30 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     }
     let missed: Vec<&str> = figures.iter().filter(|f| !f.met()).map(|f| f.name.as_str()).collect();
     if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; "))) }
+}
+
+/// The server starts with the first part that needs it.
+fn measure(parts: &[Measure], progress: Progress) -> Measured {
+    let missing = sampan_testacc::missing();
+    if !missing.is_empty() && parts.iter().any(|part| matches!(part, Measure::On(_))) {
+        return Err(format!("this machine cannot run the bench: {}", missing.join("; ")));
+    }
+    let (mut ground, mut figures) = (None, Vec::new());
+    for part in parts {
+        let found = match part {
+            Measure::Alone(measure) => measure(progress)?,
+            Measure::On(measure) => match &mut ground {
+                Some(ground) => measure(ground)?,
+                none => measure(none.insert(Ground::prepare(progress)?))?,
+            },
+        };
+        for figure in &found {
+            progress.step(&figure.line());
+        }
+        figures.extend(found);
+    }
+    progress.step("stopping");
+    Ok(figures)
 }
 
 /// Debug builds say nothing about speed.

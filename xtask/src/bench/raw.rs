@@ -1,12 +1,13 @@
 //! What Sampan is compared with: the same calls, made straight to the CRI of the same containerd, one after the other.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sampan_node::Cri;
 use sampan_node::proto::{
     ContainerConfig, ContainerMetadata, CreateContainerRequest, DnsConfig, ImageSpec, KeyValue, LinuxContainerConfig,
     LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig, LinuxSandboxSecurityContext,
-    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusRequest,
+    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusRequest, PullImageRequest,
     RunPodSandboxRequest, SecurityProfile,
 };
 
@@ -63,8 +64,25 @@ impl Raw {
         Ok(Self { cri, runtime, logs, made: 0 })
     }
 
+    /// PullImage.
+    pub fn pull(&self, image: &str) -> Result<(), String> {
+        let image = ImageSpec { image: image.into(), ..Default::default() };
+        let query = PullImageRequest { image: Some(image), ..Default::default() };
+        self.runtime.block_on(self.cri.pull_image(query)).map(|_| ()).map_err(|error| text(&error))
+    }
+
+    /// RemoveImage. Its content goes with it, when no other image has it.
+    pub fn remove_image(&self, image: &str) -> Result<(), String> {
+        self.runtime.block_on(self.cri.remove_image(image)).map_err(|error| text(&error))
+    }
+
     /// RunPodSandbox, CreateContainer, StartContainer. The status call is for the address.
     pub fn run(&mut self, image: &str) -> Result<Pod, String> {
+        Ok(self.run_timed(image)?.0)
+    }
+
+    /// As [`Raw::run`]; also how long RunPodSandbox took.
+    pub fn run_timed(&mut self, image: &str) -> Result<(Pod, Duration), String> {
         self.made += 1;
         let name = format!("bench-{}-{}", std::process::id(), self.made);
         let config = PodSandboxConfig {
@@ -89,10 +107,12 @@ impl Raw {
             ..Default::default()
         };
         let query = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: "runc".into() };
+        let begun = Instant::now();
         let made = self.runtime.block_on(self.cri.run_pod_sandbox(query)).map_err(|error| text(&error))?;
+        let took = begun.elapsed();
         let mut pod = Pod { ip: String::new(), id: made.pod_sandbox_id, config, container: String::new(), attempt: 0 };
         match self.fill(&mut pod, image) {
-            Ok(()) => Ok(pod),
+            Ok(()) => Ok((pod, took)),
             Err(error) => {
                 let _ = self.end(pod);
                 Err(error)
