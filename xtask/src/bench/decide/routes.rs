@@ -77,7 +77,7 @@ impl Routes {
 
     fn served(&self, number: u64, turn: u64) -> Served {
         let attempt = if number % 10 == turn % 10 { turn } else { 0 };
-        let is_split = number % 10 == 0;
+        let is_split = number.is_multiple_of(10);
         let instance = |n: u64| Serving {
             key: format!("a-{number}-abcd-{n}/0/{attempt}"),
             ip: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + (number * INSTANCES + n) as u32)),
