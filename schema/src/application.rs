@@ -272,7 +272,7 @@ pub enum OnCreateFailure {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Status {
-    /// `Pending`, `Progressing`, `Running`, `Degraded` or `Deleting`.
+    /// `Pending`, `Progressing`, `Paused`, `Running`, `Degraded` or `Deleting`.
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     pub phase: String,
     /// Stable reason, such as `IsolationUnavailable`; empty when all is well.

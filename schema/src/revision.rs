@@ -10,9 +10,13 @@ pub struct Revision {
     pub hash: String,
     /// Newest number of this content.
     pub number: u64,
+    /// Hash of what is replaced with the container.
     pub spec_hash: String,
+    /// Hash of what is replaced with the sandbox.
     pub sandbox_hash: String,
+    /// Image as it was written.
     pub image: String,
+    /// Digest that it had.
     pub image_digest: String,
     /// Milliseconds since the epoch.
     pub created_at: i64,
