@@ -410,7 +410,15 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
                 row.attempt = next_attempt(sandbox);
                 out.wake_at = Some(row.retry_at);
             }
-            ContainerState::Unknown => out.wake_at = Some(now + 1000),
+            ContainerState::Unknown => {
+                // The runtime was killed while it made it, and will never know more: it goes, and another one is made.
+                row.fail(
+                    &RuntimeError::transient("Unknown", "the runtime does not know its state; it is replaced"),
+                    now,
+                );
+                row.attempt = next_attempt(sandbox);
+                out.actions.push(Action::Remove { instance: row.name.clone(), container_id: c.id.clone() });
+            }
         },
     }
     out.instance = Some(row);

@@ -629,3 +629,17 @@ fn a_restart_after_an_abort_restarts_what_runs() {
     w.outside(&Event::Image(7));
     until(&mut w, "the manual step again", |w| pause(w) == Some(PauseReason::ManualStep));
 }
+
+#[test]
+fn a_container_whose_state_the_runtime_has_lost_is_replaced() {
+    let mut w = at_rest(careful("pause"));
+    w.policy = None;
+    w.outside(&Event::Image(7));
+    until(&mut w, "a created container", |w| {
+        let mut all = w.sandboxes.iter_mut().flat_map(|s| &mut s.containers);
+        let made = all.find(|c| c.state == sampan_engine::runtime::ContainerState::Created);
+        made.map(|c| c.state = sampan_engine::runtime::ContainerState::Unknown).is_some()
+    });
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+    w.settle();
+}
