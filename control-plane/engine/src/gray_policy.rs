@@ -48,6 +48,7 @@ pub fn batches(n: u64, g: u64, k: u64) -> Vec<u64> {
 }
 
 impl Gray {
+    /// At the first step of a policy; `now` in milliseconds since the epoch.
     pub fn new(policy: Spec, now: i64) -> Self {
         Self { policy: Some(policy), since: now, ..Self::default() }
     }
@@ -84,6 +85,7 @@ impl Gray {
         }
     }
 
+    /// A full second set that is switched to.
     pub fn is_blue_green(&self) -> bool {
         self.strategy() == Strategy::BlueGreen
     }
