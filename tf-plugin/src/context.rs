@@ -190,7 +190,7 @@ pub(crate) enum End {
     Shutdown,
     /// A signal.
     Signal,
-    /// Every connection was closed and none came back.
+    /// Every connection was closed and none came back, or the process that started this one has ended.
     HostGone,
 }
 

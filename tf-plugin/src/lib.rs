@@ -33,5 +33,5 @@ pub use resource::{
     StateUpgrade, UpdateRequest,
 };
 pub use schema::{Attr, Block, Body, Kind, Nesting, Schema, Semantic};
-pub use serve::serve;
+pub use serve::{COOKIE_KEY, COOKIE_VALUE, serve};
 pub use value::{Number, Object, Refinements, Set, Type, Value};

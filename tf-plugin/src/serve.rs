@@ -35,7 +35,12 @@ const TLS_HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The host waits two seconds after its shutdown call.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 const SIGNAL_LIMIT: Duration = Duration::from_mins(1);
-const FIRST_CONNECTION_LIMIT: Duration = Duration::from_mins(5);
+/// Nobody is left to take what a call answers; this is for what it has to put away.
+const HOST_GONE_LIMIT: Duration = Duration::from_secs(5);
+/// The host gives up a plugin that it has not reached within a minute.
+const FIRST_CONNECTION_LIMIT: Duration = Duration::from_mins(2);
+#[cfg(unix)]
+const PARENT_INTERVAL: Duration = Duration::from_millis(500);
 const RECONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the surroundings ask of the process, read once from environment and arguments.
@@ -200,7 +205,7 @@ async fn serve_on<P: Provider>(
     let (sender, receiver) = mpsc::channel(16);
     let Listener { socket, dir, .. } = listener;
     let accepting = tokio::spawn(accept(socket, tls.map(TlsAcceptor::from), sender, lifecycle.clone()));
-    let watching = watch_host.then(|| tokio::spawn(watch_connections(lifecycle.clone())));
+    let watching = watch_host.then(|| tokio::spawn(watch_host_process(lifecycle.clone())));
     let router = router(service, &lifecycle);
     let until = lifecycle.clone();
     let server = tokio::spawn(router.serve_with_incoming_shutdown(ReceiverStream::new(receiver), async move {
@@ -213,7 +218,11 @@ async fn serve_on<P: Provider>(
     }
     // No new connection: the socket goes at once, the calls that run go on.
     drop(dir);
-    let limit = if cause == End::Shutdown { SHUTDOWN_LIMIT } else { SIGNAL_LIMIT };
+    let limit = match cause {
+        End::Shutdown => SHUTDOWN_LIMIT,
+        End::HostGone => HOST_GONE_LIMIT,
+        End::Signal => SIGNAL_LIMIT,
+    };
     let _ = tokio::time::timeout(limit, lifecycle.idle()).await;
     match tokio::time::timeout(Duration::from_millis(500), server).await {
         Ok(Ok(Err(error))) => Err(ServeError::Serve(error)),
@@ -269,22 +278,41 @@ async fn accept(
     }
 }
 
-/// Ends the process when the host died without saying so.
-async fn watch_connections(lifecycle: Lifecycle) {
+/// Ends the process when the host died without saying so: its connections closed, or the parent is another one.
+/// The parent is looked at too because a host can die before its first connection.
+async fn watch_host_process(lifecycle: Lifecycle) {
+    tokio::select! {
+        () = watch_connections(&lifecycle) => {}
+        () = watch_parent() => {}
+    }
+    lifecycle.end(End::HostGone);
+}
+
+#[cfg(unix)]
+async fn watch_parent() {
+    let parent = std::os::unix::process::parent_id();
+    while std::os::unix::process::parent_id() == parent {
+        tokio::time::sleep(PARENT_INTERVAL).await;
+    }
+}
+
+#[cfg(not(unix))]
+async fn watch_parent() {
+    std::future::pending().await
+}
+
+/// Returns when no connection came, or when the last one closed and none came back.
+async fn watch_connections(lifecycle: &Lifecycle) {
     let mut connections = lifecycle.connections();
     let first = tokio::time::timeout(FIRST_CONNECTION_LIMIT, connections.wait_for(|c| c.ever > 0)).await.is_ok();
     if !first {
-        return lifecycle.end(End::HostGone);
+        return;
     }
-    loop {
-        if connections.wait_for(|c| c.open == 0).await.is_err() {
+    while connections.wait_for(|c| c.open == 0).await.is_ok() {
+        if tokio::time::timeout(RECONNECT_LIMIT, connections.wait_for(|c| c.open > 0)).await.is_err() {
             return;
         }
-        if tokio::time::timeout(RECONNECT_LIMIT, connections.wait_for(|c| c.open > 0)).await.is_err() {
-            break;
-        }
     }
-    lifecycle.end(End::HostGone);
 }
 
 /// SIGTERM ends the process. SIGINT does so only for a person: run by Terraform, it is Terraform that decides.

@@ -106,6 +106,30 @@ async fn a_host_that_dies_takes_the_provider_with_it() {
 }
 
 #[tokio::test]
+async fn a_host_that_dies_before_its_first_connection_takes_the_provider_with_it() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    // The shell is the host: it ends when its input does. `:` keeps it from becoming the provider itself.
+    let mut host = Command::new("sh")
+        .args(["-c", "\"$0\" & read -r _; :"])
+        .arg(demo())
+        .env("TMPDIR", dir.path())
+        .env(tf_plugin::COOKIE_KEY, tf_plugin::COOKIE_VALUE)
+        .env_remove("PLUGIN_CLIENT_CERT")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(host.stdout.take().unwrap()).lines();
+    assert!(out.next_line().await.unwrap().unwrap().starts_with("1|6|unix|"));
+    drop(host.stdin.take());
+    host.wait().await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(30), out.next_line()).await.expect("the provider ends");
+    assert_eq!(end.unwrap(), None);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the socket is gone too");
+}
+
+#[tokio::test]
 async fn a_note_lives_through_create_read_update_replace_import_and_delete() {
     let dir = tempfile::tempdir().unwrap();
     let core = configured(dir.path()).await;
