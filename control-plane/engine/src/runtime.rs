@@ -242,6 +242,18 @@ pub struct Stats {
     pub at: i64,
 }
 
+/// What one container attempt has used since it was started, as of one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    pub namespace: String,
+    pub application: String,
+    pub instance: String,
+    /// The counters of another container begin at zero again.
+    pub container: String,
+    pub attempt: u32,
+    pub stats: Stats,
+}
+
 /// One log record. `stderr` is false for stdout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
@@ -304,7 +316,9 @@ pub trait Runtime: Send + Sync + 'static {
         command: Vec<String>,
         timeout_seconds: u64,
     ) -> Work<'_, Result<ExecOutput, RuntimeError>>;
-    fn stats(&self, container_id: String) -> Work<'_, Result<Stats, RuntimeError>>;
+    /// CPU and memory of every application's container on this node, in one call. A container without a record is
+    /// there with empty [`Stats`], or not at all.
+    fn usage(&self) -> Work<'_, Result<Vec<Usage>, RuntimeError>>;
     /// Records of one attempt from `offset` bytes on, whole records only, at most `max_bytes`; and the next offset.
     /// `tail` counts lines from the end and is used instead of `offset` when given.
     fn logs(&self, query: LogQuery) -> Work<'_, Result<(Vec<LogLine>, u64), RuntimeError>>;

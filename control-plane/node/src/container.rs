@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sampan_engine::runtime::{
-    ContainerSpec, ContainerState, ObservedContainer, ObservedSandbox, RuntimeError, SandboxSpec, Stats,
+    ContainerSpec, ContainerState, ObservedContainer, ObservedSandbox, RuntimeError, SandboxSpec,
 };
 
 use crate::image::GUEST_PATH;
@@ -238,22 +238,6 @@ impl Inner {
             finished_at: if exited { status.finished_at.max(status.started_at) } else { status.finished_at },
         }))
     }
-
-    pub(crate) async fn container_stats(&self, id: &str) -> Result<Stats, RuntimeError> {
-        let answer = self.cri.container_stats(proto::ContainerId { container_id: id.into() }).await?;
-        Ok(stats_from(answer.stats.unwrap_or_default()))
-    }
-}
-
-/// Absent values stay absent: a missing record is no data, not zero.
-fn stats_from(stats: proto::ContainerStats) -> Stats {
-    let cpu = stats.cpu.unwrap_or_default();
-    let memory = stats.memory.unwrap_or_default();
-    Stats {
-        cpu_nanos: cpu.usage_core_nano_seconds.map(|value| value.value),
-        memory_working_set_bytes: memory.working_set_bytes.map(|value| value.value),
-        at: if cpu.timestamp != 0 { cpu.timestamp } else { memory.timestamp },
-    }
 }
 
 fn state_of(state: i32) -> ContainerState {
@@ -332,8 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_statistics_are_no_data() {
-        assert_eq!(stats_from(proto::ContainerStats::default()), Stats::default());
+    fn an_unknown_state_is_known_as_such() {
         assert_eq!(state_of(99), ContainerState::Unknown);
     }
 }

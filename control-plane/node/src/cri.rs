@@ -74,8 +74,9 @@ calls! {
     /// One container, with exit code and times.
     container_status: runtime container_status(proto::ContainerStatusRequest) -> proto::ContainerStatusResponse,
         "ContainerStatus", 10;
-    /// CPU and memory of one container.
-    container_stats: runtime container_stats(proto::ContainerId) -> proto::ContainerStatsResponse, "ContainerStats", 10;
+    /// CPU and memory of containers by filter.
+    list_container_stats: runtime list_container_stats(proto::ListContainerStatsRequest)
+        -> proto::ListContainerStatsResponse, "ListContainerStats", 10;
     /// One image.
     image_status: images image_status(proto::ImageStatusRequest) -> proto::ImageStatusResponse, "ImageStatus", 10;
     /// Pulls an image.

@@ -20,6 +20,7 @@ mod probe;
 mod reason;
 mod sandbox;
 mod teardown;
+mod usage;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,7 +32,7 @@ use std::time::Duration;
 
 use sampan_engine::runtime::{
     ClassStatus, ContainerSpec, ExecOutput, Isolation, LogLine, LogQuery, ObservedSandbox, ProbeReport, Probes,
-    Runtime, RuntimeError, Sandbox, SandboxSpec, Stats, Work,
+    Runtime, RuntimeError, Sandbox, SandboxSpec, Usage, Work,
 };
 use tokio::sync::Mutex;
 
@@ -379,8 +380,8 @@ impl Runtime for Node {
         })
     }
 
-    fn stats(&self, container_id: String) -> Work<'_, Result<Stats, RuntimeError>> {
-        Box::pin(async move { self.inner.container_stats(&container_id).await })
+    fn usage(&self) -> Work<'_, Result<Vec<Usage>, RuntimeError>> {
+        Box::pin(self.inner.usage())
     }
 
     fn logs(&self, query: LogQuery) -> Work<'_, Result<(Vec<LogLine>, u64), RuntimeError>> {

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sampan_engine::runtime::{
-    ContainerSpec, ContainerState, LogQuery, ProbeAction, ProbeReport, ProbeSpec, Probes, Runtime, Sandbox, SandboxSpec,
+    ContainerSpec, ContainerState, LogQuery, ProbeAction, ProbeReport, ProbeSpec, Probes, Runtime, Sandbox,
+    SandboxSpec, Usage,
 };
 use sampan_node::{Node, NodeConfig, leftovers, oci, remains, teardown};
 
@@ -219,9 +220,10 @@ async fn a_container_is_replaced_in_its_sandbox_and_nothing_is_left() {
     let refused = node.container_create(sandbox.id.clone(), spec.clone(), other).await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.permanent), ("NameReserved", true));
 
-    let stats = node.stats(first.clone()).await.unwrap();
-    assert!(stats.memory_working_set_bytes.is_some_and(|bytes| bytes > 0), "{stats:?}");
-    assert!(stats.cpu_nanos.is_some());
+    let usage = node.usage().await.unwrap();
+    let [used] = usage.as_slice() else { panic!("{usage:?}") };
+    assert_eq!((used.instance.as_str(), used.container.as_str(), used.attempt), ("web-1", first.as_str(), 0));
+    assert!(used.stats.memory_working_set_bytes.is_some_and(|bytes| bytes > 0), "{used:?}");
 
     let failed = node.exec(first.clone(), vec!["/bin/app".into(), "exit".into(), "3".into()], 5).await.unwrap();
     assert_eq!(failed.exit_code, 3);
@@ -266,6 +268,52 @@ async fn a_container_is_replaced_in_its_sandbox_and_nothing_is_left() {
 
 /// Waits until no trace is left. Shims of sandboxes that are removed take a moment to end, also that of the one with
 /// which the node has tried its class.
+/// The usage of one instance's container, once `holds` is true of it.
+async fn usage_once(node: &Node, instance: &str, holds: impl Fn(&Usage) -> bool) -> Usage {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let all = node.usage().await.unwrap();
+        if let Some(found) = all.iter().find(|usage| usage.instance == instance && holds(usage)) {
+            return found.clone();
+        }
+        assert!(Instant::now() < end, "{all:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_of_all_instances_is_known_from_one_call() {
+    if missing().is_some() {
+        return;
+    }
+    let data = Data::new();
+    let node = start(&data).await;
+    let mut sandboxes = Vec::new();
+    for (instance, mode) in [("idle-1", "sleep"), ("busy-1", "burn")] {
+        let spec = sandbox_spec(instance);
+        let sandbox = node.sandbox_run(spec.clone()).await.unwrap();
+        run(&node, &sandbox, &spec, 0, &[mode]).await;
+        sandboxes.push((sandbox, spec));
+    }
+    let counted = |usage: &Usage| usage.stats.cpu_nanos.is_some_and(|nanos| nanos > 0) && usage.stats.at > 0;
+    let first = usage_once(&node, "busy-1", counted).await;
+    assert_eq!((first.namespace.as_str(), first.application.as_str(), first.attempt), ("test", "app", 0));
+    let (was, since) = (first.stats.cpu_nanos.unwrap(), first.stats.at);
+    // The counter grows, and with it the time of the record.
+    let later = usage_once(&node, "busy-1", |usage| usage.stats.cpu_nanos.is_some_and(|n| n > was + 100_000_000)).await;
+    assert!(later.stats.at > since);
+    // Not more than half a core, which is its limit, with room for the edges of a quota's periods.
+    let cores = (later.stats.cpu_nanos.unwrap() - was) as f64 / (later.stats.at - since) as f64;
+    assert!(cores < 1.0, "{cores}");
+    let idle = usage_once(&node, "idle-1", |usage| usage.stats.memory_working_set_bytes.is_some()).await;
+    assert!(idle.stats.memory_working_set_bytes.unwrap() < 64 << 20);
+    assert!(idle.stats.cpu_nanos < later.stats.cpu_nanos);
+    for (sandbox, spec) in sandboxes {
+        node.sandbox_remove(sandbox.id, spec).await.unwrap();
+    }
+    assert_eq!(node.usage().await.unwrap(), []);
+}
+
 async fn nothing_left(data: &Path) {
     let end = Instant::now() + Duration::from_secs(10);
     loop {

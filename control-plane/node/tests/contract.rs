@@ -32,6 +32,7 @@ struct State {
     stops: Vec<proto::StopContainerRequest>,
     sandboxes: Vec<proto::PodSandbox>,
     containers: Vec<proto::Container>,
+    stats: Vec<proto::ContainerStats>,
     next: u32,
     /// What the probe program prints inside a sandbox; empty: nothing.
     kernel: String,
@@ -222,9 +223,13 @@ impl RuntimeService for Fake {
         let late = self.enter("ExecSync", &request).await?;
         done(late, proto::ExecSyncResponse { stdout: b"out".to_vec(), stderr: Vec::new(), exit_code: 0 })
     }
-    async fn container_stats(&self, request: Request<proto::ContainerId>) -> Answer<proto::ContainerStatsResponse> {
-        let late = self.enter("ContainerStats", &request).await?;
-        done(late, proto::ContainerStatsResponse::default())
+    async fn list_container_stats(
+        &self,
+        request: Request<proto::ListContainerStatsRequest>,
+    ) -> Answer<proto::ListContainerStatsResponse> {
+        let late = self.enter("ListContainerStats", &request).await?;
+        let stats = self.state().stats.clone();
+        done(late, proto::ListContainerStatsResponse { stats })
     }
 }
 
@@ -578,6 +583,34 @@ async fn a_call_without_an_answer_ends_at_its_deadline() {
     let error = scene.node.exec("container-1".into(), vec!["/x".into()], 1).await.unwrap_err();
     assert_eq!((error.reason.as_str(), error.permanent), ("DeadlineExceeded", false));
     assert!(begun.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn usage_is_one_call_with_a_deadline_and_without_strangers() {
+    let scene = scene().await;
+    let record = |node: &str| proto::ContainerStats {
+        attributes: Some(proto::ContainerAttributes {
+            id: "c".into(),
+            metadata: Some(proto::ContainerMetadata { name: "main".into(), attempt: 1 }),
+            labels: [
+                ("sampan.node", node),
+                ("sampan.namespace", "shop"),
+                ("sampan.app", "web"),
+                ("sampan.instance", "web-1"),
+            ]
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .into(),
+        }),
+        ..Default::default()
+    };
+    scene.fake.state().stats = vec![record(&scene.node.node()), record("node-other")];
+    let mark = scene.fake.mark();
+    let usage = scene.node.usage().await.unwrap();
+    assert_eq!(usage.iter().map(|u| (u.instance.as_str(), u.attempt)).collect::<Vec<_>>(), [("web-1", 1)]);
+    assert_eq!(scene.fake.calls_since(mark), ["ListContainerStats"]);
+    assert!(scene.fake.state().timeouts.contains_key("ListContainerStats"));
+    scene.fake.will("ListContainerStats", Act::Fail(Status::deadline_exceeded("slow")));
+    assert_eq!(scene.node.usage().await.unwrap_err().reason, "DeadlineExceeded");
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ struct World {
     env: BTreeMap<String, Vec<(String, String)>>,
     faults: Faults,
     calls: Vec<String>,
+    usage: Vec<Usage>,
 }
 
 /// Containers that start at once and are ready unless told otherwise.
@@ -61,6 +62,10 @@ impl Fake {
     }
     pub fn env_of(&self, container: &str) -> Vec<(String, String)> {
         self.world.lock().unwrap().env.get(container).cloned().unwrap_or_default()
+    }
+    /// What the containers are said to have used from now on.
+    pub fn set_usage(&self, usage: Vec<Usage>) {
+        self.world.lock().unwrap().usage = usage;
     }
     /// A sandbox that another hand has made.
     pub fn put_sandbox(&self, s: ObservedSandbox) {
@@ -236,8 +241,8 @@ impl Runtime for Fake {
         self.with(format!("exec {id} {command}"), |_| ());
         done(Ok(ExecOutput { stdout: command.into_bytes(), stderr: Vec::new(), exit_code: 0 }))
     }
-    fn stats(&self, _: String) -> Work<'_, Result<Stats, RuntimeError>> {
-        done(Ok(Stats::default()))
+    fn usage(&self) -> Work<'_, Result<Vec<Usage>, RuntimeError>> {
+        done(Ok(self.world.lock().unwrap().usage.clone()))
     }
     fn logs(&self, _: LogQuery) -> Work<'_, Result<(Vec<LogLine>, u64), RuntimeError>> {
         done(Ok((vec![LogLine { time: "t".into(), stderr: false, text: "hello".into() }], 1)))
