@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sampan_schema::application::Port;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,30 @@ pub struct RouteTable {
     pub hosts: BTreeMap<String, Host>,
     /// Namespace of an instance, by its address: a lane is believed only from the namespace it leads to.
     pub sources: BTreeMap<IpAddr, String>,
+    /// Applications (`namespace/application`) whose requests wait while none of their endpoints is there: something is
+    /// being started for them. All others are answered with 503 then.
+    pub buffers: BTreeMap<String, Buffer>,
+}
+
+/// How requests wait for an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffer {
+    /// No more than so many at once.
+    pub requests: u32,
+    /// No request longer than so many milliseconds, all in all.
+    pub timeout_ms: u64,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { requests: 1000, timeout_ms: 60_000 }
+    }
+}
+
+impl Buffer {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,6 +389,7 @@ mod tests {
             hosts: [("a.example".to_owned(), Host { public: true, rules })].into(),
             sources: [(IpAddr::from([10, 0, 0, 1]), "n".to_owned()), (IpAddr::from([10, 0, 0, 9]), "m".to_owned())]
                 .into(),
+            ..RouteTable::default()
         }
     }
 

@@ -1,10 +1,11 @@
-//! The socket of an upstream connection: hyper owns it, the pool may look whether the peer has closed it.
+//! The socket of a connection over HTTP/1.1: hyper owns it, others may look whether the peer has closed it.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -19,6 +20,9 @@ struct Socket {
 /// pieces.
 const FIRST_READ: usize = 2 * 1024;
 
+/// Between two looks at a socket with bytes that nobody reads yet.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The owner's end.
 pub(crate) struct SharedStream {
     socket: Arc<Socket>,
@@ -26,7 +30,8 @@ pub(crate) struct SharedStream {
     next: usize,
 }
 
-/// The pool's view. Does not keep the socket open.
+/// Another's view. Does not keep the socket open.
+#[derive(Clone)]
 pub(crate) struct Peek {
     socket: Weak<Socket>,
 }
@@ -46,6 +51,19 @@ impl Peek {
         let mut byte = [0_u8; 1];
         let result = rustix::net::recv(&socket.stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         matches!(result, Err(e) if e == rustix::io::Errno::WOULDBLOCK || e == rustix::io::Errno::INTR)
+    }
+
+    /// Resolves when the peer has closed its end, also when there is something left to read before that.
+    pub(crate) async fn closed(&self) {
+        while let Some(socket) = self.socket.upgrade() {
+            match socket.stream.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => {}
+                Ok(_) | Err(_) => return,
+            }
+            // What is there to read stays there, so that readiness says nothing new before the next look.
+            drop(socket);
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// A counter of the received bytes that outlives the connection.

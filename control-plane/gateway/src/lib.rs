@@ -6,8 +6,10 @@
 mod body;
 mod gauge;
 mod headers;
+mod hold;
 mod io;
 mod lane;
+mod load;
 mod meter;
 mod outlier;
 mod pool;
@@ -15,7 +17,7 @@ mod proxy;
 mod serve;
 mod source;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +31,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::gauge::Gauge;
+pub use crate::load::Load;
+use crate::load::LoadMeter;
 use crate::meter::Meter;
 use crate::pool::EndpointState;
 pub use crate::source::Source;
@@ -115,6 +119,7 @@ pub(crate) struct Inner {
     registry: Mutex<Registry>,
     connections: Arc<Gauge>,
     stage: watch::Sender<Stage>,
+    demand: hold::Demand,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +135,7 @@ pub(crate) struct Snapshot {
     table: Arc<RouteTable>,
     endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
     counters: HashMap<String, Arc<AtomicU64>>,
+    rooms: hold::Rooms,
 }
 
 #[derive(Default)]
@@ -140,6 +146,9 @@ struct Registry {
     applied: u64,
     /// By application and revision.
     revisions: BTreeMap<(String, String), Arc<Meter>>,
+    /// By application.
+    loads: BTreeMap<String, Arc<LoadMeter>>,
+    rooms: hold::Registry,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -162,6 +171,7 @@ impl Gateway {
             registry: Mutex::default(),
             connections: Arc::default(),
             stage: watch::Sender::new(Stage::Running),
+            demand: hold::Demand::default(),
         });
         let public = listen(&inner, public, Listener::Public).await?;
         Ok(Self { inner, public })
@@ -212,7 +222,10 @@ impl Gateway {
                 named.extend(known.map(Arc::as_ptr));
             }
         }
+        let Registry { rooms, loads, .. } = &mut *registry;
+        next.rooms = rooms.rooms(&table, |application| loads.entry(application.to_owned()).or_default().clone());
         self.inner.snapshot.store(Arc::new(next));
+        registry.rooms.wake(&table);
         for state in registry.endpoints.values() {
             if !state.is_of(registry.applied) {
                 state.leave();
@@ -220,6 +233,7 @@ impl Gateway {
         }
         named.extend(registry.endpoints.values().map(|state| Arc::as_ptr(&state.revision_meter)));
         registry.revisions.retain(|_, meter| named.contains(&Arc::as_ptr(meter)));
+        registry.forget_loads(&table);
         Ok(generation)
     }
 
@@ -272,6 +286,20 @@ impl Gateway {
         mine.map(|((_, revision), meter)| (revision.clone(), meter.read())).collect()
     }
 
+    /// What was asked of an application (`namespace/application`). `None` while nothing of it was ever in the table.
+    pub fn load(&self, app: &str) -> Option<Load> {
+        let registry = self.registry();
+        let meter = registry.loads.get(app).or_else(|| registry.rooms.load(app))?;
+        let (held, handed) = registry.rooms.counts(app);
+        Some(meter.read(held, handed))
+    }
+
+    /// Waits until requests begin to wait for an instance, and says of which applications
+    /// (`namespace/application`). Each is named to one caller only, and again with its next request.
+    pub async fn next_held(&self) -> BTreeSet<String> {
+        self.inner.demand.next().await
+    }
+
     /// Stops accepting, lets requests finish until `deadline` from now, then cuts them. Returns whether all finished.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.inner.stage.send_if_modified(|s| {
@@ -298,9 +326,22 @@ impl Registry {
             return state.clone();
         }
         let meter = self.revisions.entry((application.to_owned(), revision.to_owned())).or_default().clone();
-        let state = Arc::new(EndpointState::new(key, application, revision, meter));
+        let load = self.loads.entry(application.to_owned()).or_default().clone();
+        let state = Arc::new(EndpointState::new(key, application, revision, meter, load));
         self.endpoints.insert(state.key.clone(), state.clone());
         state
+    }
+
+    /// Those of applications that the table does not name, once nobody writes them. One without an endpoint for a
+    /// moment keeps its numbers.
+    fn forget_loads(&mut self, table: &RouteTable) {
+        if self.loads.values().all(|load| Arc::strong_count(load) > 1) {
+            return;
+        }
+        let rules = table.hosts.values().flat_map(|host| &host.rules);
+        let named: HashSet<String> =
+            rules.flat_map(|r| &r.backends).map(|b| format!("{}/{}", b.namespace, b.application)).collect();
+        self.loads.retain(|name, load| Arc::strong_count(load) > 1 || named.contains(name));
     }
 }
 

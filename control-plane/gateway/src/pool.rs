@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::body::RequestBody;
 use crate::gauge::{Gauge, Held};
 use crate::io::{Peek, SharedStream};
+use crate::load::LoadMeter;
 use crate::meter::Meter;
 use crate::outlier::Outlier;
 use crate::serve::PING;
@@ -111,7 +112,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl EndpointState {
-    pub(crate) fn new(key: &str, application: &str, revision: &str, revision_meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(
+        key: &str,
+        application: &str,
+        revision: &str,
+        revision_meter: Arc<Meter>,
+        load: Arc<LoadMeter>,
+    ) -> Self {
         Self {
             key: key.into(),
             application: application.to_owned(),
@@ -119,7 +126,7 @@ impl EndpointState {
             header: HeaderValue::from_str(revision).ok(),
             meter: Meter::default(),
             revision_meter,
-            in_flight: Arc::default(),
+            in_flight: Arc::new(Gauge::of(load)),
             live: AtomicBool::new(true),
             table: AtomicU64::new(0),
             outlier: Mutex::default(),
@@ -159,6 +166,9 @@ impl EndpointState {
     fn answered(&self, failed: bool, latency: Duration) {
         self.meter.answered(failed, latency);
         self.revision_meter.answered(failed, latency);
+        if let Some(load) = self.in_flight.load() {
+            load.answered(latency);
+        }
     }
 
     /// Begins to wait for an answer. See [`Waiting`].
@@ -292,7 +302,7 @@ mod tests {
 
     #[test]
     fn who_leaves_takes_nothing_new() {
-        let state = EndpointState::new("k", "n/a", "r", Arc::default());
+        let state = EndpointState::new("k", "n/a", "r", Arc::default(), Arc::default());
         let held = state.enter().unwrap();
         state.leave();
         // A request that still holds the old table.
@@ -308,7 +318,7 @@ mod tests {
     async fn closed_by_the_peer_before_we_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = Arc::new(EndpointState::new("k", "n/a", "r", Arc::default()));
+        let state = Arc::new(EndpointState::new("k", "n/a", "r", Arc::default(), Arc::default()));
         let Ok(mut upstream) = connect(addr, Duration::from_secs(5)).await else { panic!("connect") };
         let (peer, _) = listener.accept().await.unwrap();
         upstream.sender.ready().await.unwrap();

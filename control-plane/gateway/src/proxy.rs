@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::body::{Progress, RequestBody, ResponseBody};
 use crate::gauge::Held;
+use crate::hold::Patience;
+use crate::io::Peek;
 use crate::pool::{ConnectError, EndpointState, Upstream, connect, connect_http2};
 use crate::{Inner, Snapshot, Stage, headers, lane};
 
@@ -29,7 +31,7 @@ const ATTEMPTS: usize = 2;
 /// How often a request is routed again because its endpoint left the table just then.
 const REROUTES: usize = 8;
 
-type Answer = Response<ResponseBody>;
+pub(crate) type Answer = Response<ResponseBody>;
 
 /// Why an endpoint gave no response. With `request`, nothing of it took effect and it may be sent elsewhere.
 struct Failed {
@@ -50,6 +52,7 @@ pub(crate) async fn handle(
     inner: Arc<Inner>,
     listener: Listener,
     peer: SocketAddr,
+    client: Option<Peek>,
     request: Request<Incoming>,
 ) -> Answer {
     let host = match headers::host(request.uri(), request.version(), request.headers()) {
@@ -63,7 +66,7 @@ pub(crate) async fn handle(
     // hyper drops a Content-Length next to it unseen. Who sent both may be smuggling, and a connection that a
     // request with both came on must not be used again.
     let close = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut answer = forward(&inner, listener, peer, &host, request).await;
+    let mut answer = forward(&inner, listener, peer, client.as_ref(), &host, request).await;
     if close {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -78,6 +81,7 @@ async fn forward(
     inner: &Arc<Inner>,
     listener: Listener,
     peer: SocketAddr,
+    client: Option<&Peek>,
     host: &str,
     mut request: Request<Incoming>,
 ) -> Answer {
@@ -94,7 +98,9 @@ async fn forward(
     let mut request = Request::from_parts(parts, RequestBody::new(body, progress.clone()));
     let fresh = inner.options.random.next();
 
-    for routed in 0..REROUTES {
+    let mut patience = Patience::default();
+    let (mut routed, mut is_marked) = (0, false);
+    while routed < REROUTES {
         let snapshot = inner.snapshot.load_full();
         let Some(rule) = find(&snapshot.table, listener, host, request.uri().path()) else { return no_route() };
         let seq = snapshot.counters.get(&rule.name).map_or(0, |c| c.fetch_add(1, Ordering::Relaxed));
@@ -115,11 +121,18 @@ async fn forward(
         };
         let chosen = match choice {
             Choice::NoRoute => return no_route(),
-            Choice::NoEndpoint { .. } => return no_endpoint(),
+            Choice::NoEndpoint { application, .. } => {
+                if let Err(answer) = patience.wait(inner, &snapshot, &application, client).await {
+                    return answer;
+                }
+                progress.touch();
+                continue;
+            }
             Choice::Forward(chosen) => chosen,
         };
-        // None is in the headers before the first choice.
-        if routed > 0 || chosen.lane.is_some() {
+        // None is in the headers before one was chosen.
+        if is_marked || chosen.lane.is_some() {
+            is_marked = true;
             lane::set(request.headers_mut(), chosen.lane.as_deref());
             if let Some(again) = &mut replay {
                 lane::set(&mut again.headers, chosen.lane.as_deref());
@@ -136,6 +149,7 @@ async fn forward(
                 continue;
             }
             let Some(held) = state.enter() else { continue };
+            patience.handed();
             // Nothing is known of another endpoint's idle connections, and this is the last chance.
             let new = !tried.is_empty();
             tried.push(&endpoint.key);
@@ -169,8 +183,13 @@ async fn forward(
             }
         }
         if let Some(cause) = cause {
+            if patience.again().await {
+                progress.touch();
+                continue;
+            }
             return failure(cause);
         }
+        routed += 1;
         // Every endpoint of this table has left since: the newest one is another.
     }
     no_endpoint()
@@ -424,7 +443,7 @@ async fn tunnel(inner: Arc<Inner>, client: OnUpgrade, upstream: OnUpgrade, held:
     drop(held);
 }
 
-fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
+pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
     let title = status.canonical_reason().unwrap_or("error");
     // All parts are constants without characters that JSON would escape.
     let json = format!(
@@ -447,7 +466,7 @@ fn no_route() -> Answer {
     problem(StatusCode::NOT_FOUND, "no_route", "no route matches the host and path")
 }
 
-fn no_endpoint() -> Answer {
+pub(crate) fn no_endpoint() -> Answer {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "no_endpoint", "no instance is ready");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response

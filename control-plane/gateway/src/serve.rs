@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::gauge::{Gauge, Held};
+use crate::io::SharedStream;
 use crate::{Inner, Stage, proxy};
 
 const MAX_HEADERS: usize = 128;
@@ -65,9 +66,10 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<Option<bool>> {
 }
 
 async fn serve_http1(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener) {
+    let (stream, peek) = SharedStream::new(stream);
     let service = service_fn(|request| {
-        let inner = inner.clone();
-        async move { Ok::<_, Infallible>(proxy::handle(inner, kind, peer, request).await) }
+        let (inner, peek) = (inner.clone(), peek.clone());
+        async move { Ok::<_, Infallible>(proxy::handle(inner, kind, peer, Some(peek), request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -87,7 +89,7 @@ async fn serve_http2(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, ki
         service_fn(move |request| {
             let (inner, held) = (inner.clone(), streams.enter());
             async move {
-                let mut answer = proxy::handle(inner, kind, peer, request).await;
+                let mut answer = proxy::handle(inner, kind, peer, None, request).await;
                 answer.body_mut().hold(held);
                 Ok::<_, Infallible>(answer)
             }

@@ -50,7 +50,7 @@ pub fn table<'a>(
     for host in hosts.values_mut() {
         host.rules.sort_by_key(|r| (r.path.0 != PathKind::Exact, Reverse(r.path.1.len())));
     }
-    RouteTable { generation, hosts, sources }
+    RouteTable { generation, hosts, sources, buffers: BTreeMap::new() }
 }
 
 /// The internal host of an application of another namespace: not this namespace's to write.
