@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod application;
+pub mod calendar;
 pub mod change;
 pub mod check;
 pub mod config_map;
@@ -39,6 +40,7 @@ pub mod report;
 pub mod revision;
 pub mod rollout;
 pub mod route;
+pub mod scaling_rule;
 pub mod secret;
 pub mod violation;
 

@@ -12,4 +12,5 @@ pub mod release;
 pub mod revision;
 pub mod route;
 pub mod runtime;
+pub mod scaling;
 pub mod traffic;
