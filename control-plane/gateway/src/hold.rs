@@ -30,13 +30,11 @@ pub(crate) struct Room {
     changed: Notify,
     /// Requests that left for an endpoint.
     handed: AtomicU64,
-    load: Arc<LoadMeter>,
 }
 
 impl Room {
     fn new(load: Arc<LoadMeter>) -> Self {
-        let held = Arc::new(Gauge::of(load.clone()));
-        Self { held, changed: Notify::new(), handed: AtomicU64::new(0), load }
+        Self { held: Arc::new(Gauge::of(load)), changed: Notify::new(), handed: AtomicU64::new(0) }
     }
 }
 
@@ -93,10 +91,6 @@ impl Registry {
     pub(crate) fn counts(&self, application: &str) -> (u64, u64) {
         let counts = |room: &Arc<Room>| (room.held.get() as u64, room.handed.load(Ordering::Acquire));
         self.rooms.get(application).map_or((0, 0), counts)
-    }
-
-    pub(crate) fn load(&self, application: &str) -> Option<&Arc<LoadMeter>> {
-        self.rooms.get(application).map(|room| &room.load)
     }
 }
 

@@ -289,9 +289,23 @@ impl Gateway {
     /// What was asked of an application (`namespace/application`). `None` while nothing of it was ever in the table.
     pub fn load(&self, app: &str) -> Option<Load> {
         let registry = self.registry();
-        let meter = registry.loads.get(app).or_else(|| registry.rooms.load(app))?;
-        let (held, handed) = registry.rooms.counts(app);
-        Some(meter.read(held, handed))
+        let mut load = registry.load(app)?;
+        let mine = registry.endpoints.values().filter(|state| state.application == app);
+        load.connections = mine.map(|state| state.connections()).sum();
+        Some(load)
+    }
+
+    /// The same of all applications.
+    pub fn loads(&self) -> BTreeMap<String, Load> {
+        let registry = self.registry();
+        let mut loads: BTreeMap<String, Load> =
+            registry.loads.keys().filter_map(|app| Some((app.clone(), registry.load(app)?))).collect();
+        for state in registry.endpoints.values() {
+            if let Some(load) = loads.get_mut(&state.application) {
+                load.connections += state.connections();
+            }
+        }
+        loads
     }
 
     /// Waits until requests begin to wait for an instance, and says of which applications
@@ -330,6 +344,11 @@ impl Registry {
         let state = Arc::new(EndpointState::new(key, application, revision, meter, load));
         self.endpoints.insert(state.key.clone(), state.clone());
         state
+    }
+
+    fn load(&self, app: &str) -> Option<Load> {
+        let (held, handed) = self.rooms.counts(app);
+        Some(self.loads.get(app)?.read(held, handed))
     }
 
     /// Those of applications that the table does not name, once nobody writes them. One without an endpoint for a

@@ -16,6 +16,8 @@ pub struct Load {
     pub in_flight: u64,
     /// Held until there is an instance, now.
     pub held: u64,
+    /// Connections from the gateway to instances, now: one for each request or tunnel over HTTP/1.1, and those that idle.
+    pub connections: u64,
     /// Requests in flight, integrated over time: the mean number of them is the difference of two readings, divided
     /// by the time between.
     pub concurrency: Duration,
@@ -94,6 +96,7 @@ impl LoadMeter {
             requests: last.requests,
             in_flight,
             held,
+            connections: 0,
             concurrency: Duration::from_micros(last.integral as u64),
             answered,
             latency: Duration::from_micros(latency),

@@ -242,6 +242,11 @@ impl EndpointState {
         self.idle().all.len()
     }
 
+    /// Those in use, and those that idle.
+    pub(crate) fn connections(&self) -> u64 {
+        (self.in_flight.get() + self.idle_connections()) as u64
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

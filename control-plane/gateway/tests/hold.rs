@@ -252,6 +252,9 @@ async fn load_is_counted_across_instances_and_kept_while_there_is_none() {
     until("one is in flight", || load(&gateway).in_flight == 1 && load(&gateway).requests == 11).await;
     let before = load(&gateway);
     assert_eq!((before.answered, before.held), (10, 0));
+    // One to each instance: the one in use, and the one that idles.
+    until("connections are counted", || load(&gateway).connections == 2).await;
+    assert_eq!(gateway.loads().keys().map(String::as_str).collect::<Vec<_>>(), [APP]);
     // Time passes, and the request in it.
     until("it is counted while it lasts", || load(&gateway).concurrency > before.concurrency).await;
     a.release.add_permits(1);

@@ -17,7 +17,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::reconciler::{self, Note, Parts};
 use crate::registry::{Allowed, Registry};
-use crate::{auth, http, retention, serve};
+use crate::scaling::board::Board;
+use crate::{auth, http, retention, scaling, serve};
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
@@ -97,8 +98,8 @@ pub struct Server {
     notes: mpsc::UnboundedSender<Note>,
     stop_api: Option<oneshot::Sender<()>>,
     tasks: Vec<JoinHandle<()>>,
-    /// Ends with the server at any moment.
-    tidy: AbortHandle,
+    /// End with the server at any moment.
+    beside: [AbortHandle; 2],
     dev: bool,
 }
 
@@ -204,20 +205,33 @@ impl Server {
         }
         let registry = Registry::new(Allowed { loopback: config.dev, insecure: config.insecure_registries.clone() });
         let (notes, heard) = mpsc::unbounded_channel();
+        let board = Arc::new(Board::default());
         let parts = Parts {
             store: store.clone(),
             runtime: runtime.clone(),
             gateway: proxy.clone(),
             registry: registry.clone(),
             default_class: default_class.clone(),
+            board: board.clone(),
         };
-        let tidy = tokio::spawn(retention::run(store.clone())).abort_handle();
+        let scale = scaling::Parts {
+            store: store.clone(),
+            runtime: runtime.clone(),
+            gateway: proxy.clone(),
+            board: board.clone(),
+            notes: notes.clone(),
+        };
+        let beside = [
+            tokio::spawn(retention::run(store.clone())).abort_handle(),
+            tokio::spawn(scaling::run(scale)).abort_handle(),
+        ];
         let gateway = proxy.public_addr();
         let router = http::router(http::Api {
             store,
             runtime,
             registry,
             notes: notes.clone(),
+            board,
             default_class,
             gateway,
             body_timeout: config.client_timeout,
@@ -241,7 +255,7 @@ impl Server {
             notes,
             stop_api: Some(stop_api),
             tasks: vec![reconcile, serve],
-            tidy,
+            beside,
             dev: config.dev,
         })
     }
@@ -255,7 +269,9 @@ impl Server {
         if let Some(stop) = self.stop_api.take() {
             let _ = stop.send(());
         }
-        self.tidy.abort();
+        for task in &self.beside {
+            task.abort();
+        }
         let _ = self.notes.send(Note::Stop);
         self.proxy.shutdown(std::time::Duration::from_secs(5)).await;
         for task in self.tasks.drain(..) {

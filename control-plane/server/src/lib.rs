@@ -10,6 +10,7 @@ mod objects;
 mod reconciler;
 mod registry;
 mod retention;
+mod scaling;
 mod serve;
 
 pub use app::{Config, Error, Server};

@@ -3,14 +3,32 @@
 use sampan_engine::application::State;
 use sampan_engine::instance::Instance;
 use sampan_engine::revision::Revision;
+use sampan_engine::scaling;
 use sampan_schema::operation::{Operation, Phase, Progress};
 use sampan_store::{Reader, StoreError, Tx};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub const STATES: &str = "application-state";
 pub const INSTANCES: &str = "instances";
 pub const REVISIONS: &str = "revisions";
+
+pub const SCALING: &str = "scaling";
+
+/// What the autoscaler has decided about an application. There is one while a rule of the application is enabled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scaled {
+    /// Instances that it shall have.
+    pub desired: u32,
+    /// When that last changed; 0 before the first time.
+    pub changed_at: i64,
+    /// Requests wait at the gateway while there is no instance: a rule goes down to none.
+    pub holds: bool,
+    /// What the rules remember.
+    pub state: scaling::State,
+}
 
 fn decode<T: DeserializeOwned>(doc: Value) -> Result<T, StoreError> {
     serde_json::from_value(doc).map_err(|e| StoreError::Other(format!("a stored row does not decode: {e}")))
@@ -47,6 +65,15 @@ pub fn revisions(r: &Reader<'_>, app: &str) -> Result<Vec<Revision>, StoreError>
 
 pub fn put_revision(tx: &Tx<'_>, app: &str, row: &Revision) -> Result<(), StoreError> {
     tx.put_document(REVISIONS, &format!("{app}/{}", row.hash), app, &encode(row)?)
+}
+
+/// What the autoscaler has decided, while it has a say.
+pub fn scaled(r: &Reader<'_>, app: &str) -> Result<Option<Scaled>, StoreError> {
+    r.document(SCALING, app)?.map(|d| decode(d.doc)).transpose()
+}
+
+pub fn put_scaled(tx: &Tx<'_>, app: &str, scaled: &Scaled) -> Result<(), StoreError> {
+    tx.put_document(SCALING, app, app, &encode(scaled)?)
 }
 
 /// A new operation in phase Pending.

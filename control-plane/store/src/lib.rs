@@ -8,6 +8,7 @@
 
 mod changes;
 mod db;
+mod decisions;
 mod documents;
 mod error;
 mod events;
@@ -19,6 +20,7 @@ mod tokens;
 
 pub use changes::{Change, ChangeOp};
 pub use db::{Reader, Store, Tx};
+pub use decisions::{DECISIONS_PER_APPLICATION, Decision};
 pub use documents::Document;
 pub use error::StoreError;
 pub use events::{EVENTS_PER_OBJECT, Event, EventFilter, EventType, NewEvent};

@@ -53,6 +53,13 @@ const MIGRATIONS: &[&str] = &[
         type TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL
     );
     CREATE INDEX events_object ON events (kind, namespace, name, seq);",
+    // 2: decisions of the autoscaler.
+    "CREATE TABLE scaling_decisions (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, name TEXT NOT NULL,
+        at INTEGER NOT NULL, doc TEXT NOT NULL
+    );
+    CREATE INDEX scaling_decisions_application ON scaling_decisions (namespace, name, seq);
+    CREATE INDEX scaling_decisions_at ON scaling_decisions (at);",
 ];
 
 /// The version after all migrations.

@@ -32,6 +32,7 @@ use crate::auth;
 use crate::clock::random_hex;
 use crate::reconciler::Note;
 use crate::registry::Registry;
+use crate::scaling::board::Board;
 
 /// Largest body of a request.
 const BODY_LIMIT: usize = 10 << 20;
@@ -43,6 +44,7 @@ pub struct Api {
     pub runtime: Arc<dyn Runtime>,
     pub registry: Registry,
     pub notes: mpsc::UnboundedSender<Note>,
+    pub board: Arc<Board>,
     pub default_class: String,
     /// Public address of the gateway.
     pub gateway: SocketAddr,

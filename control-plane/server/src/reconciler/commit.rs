@@ -50,12 +50,13 @@ impl Reconciler {
                 state.image.clone_from(&latest.image);
             }
             if d.finished {
-                for collection in [objects::INSTANCES, objects::REVISIONS, objects::STATES] {
+                for collection in [objects::INSTANCES, objects::REVISIONS, objects::STATES, objects::SCALING] {
                     tx.remove_documents(collection, app)?;
                 }
                 if let Some(o) = tx.latest_operation("application", ns, name)? {
                     objects::move_operation(tx, &o.id, Phase::Succeeded, "", "", None, now)?;
                 }
+                tx.remove_decisions(ns, name)?;
                 tx.remove_object("application", ns, name, now)?;
                 return Ok::<_, StoreError>(());
             }

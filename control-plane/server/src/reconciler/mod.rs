@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sampan_engine::reconcile::{self, View};
+use sampan_engine::reconcile::{self, Decision, View};
 use sampan_engine::revision::Revision;
-use sampan_engine::route::{self, Served};
+use sampan_engine::route::{self, Buffer, Served};
 use sampan_engine::runtime::{
     ClassStatus, ImageState, Isolation, ObservedSandbox, ProbeReport, Probes, Runtime, RuntimeError,
 };
@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::clock::now_ms;
 use crate::objects;
 use crate::registry::Registry;
+use crate::scaling::board::{self, Board};
 
 /// So many references are remembered as pulled; to ask the node again costs little.
 const IMAGES: usize = 1000;
@@ -106,6 +107,7 @@ pub struct Parts {
     pub gateway: Gateway,
     pub registry: Registry,
     pub default_class: String,
+    pub board: Arc<Board>,
 }
 
 struct Reconciler {
@@ -136,6 +138,8 @@ struct Reconciler {
     routes_dirty: bool,
     /// What serves, by app; the route table is made from it.
     serving: BTreeMap<String, Served>,
+    /// Applications that the gateway wakes up.
+    buffers: BTreeMap<String, Buffer>,
     generation: u64,
 }
 
@@ -164,6 +168,7 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         dirty: BTreeSet::new(),
         routes_dirty: true,
         serving: BTreeMap::new(),
+        buffers: BTreeMap::new(),
         generation: 0,
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -295,7 +300,8 @@ impl Reconciler {
         // Also those that drain: what they still answer may call others.
         let sandboxes = self.sandboxes.values().flatten().filter(|s| s.ready);
         let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.clone()))).collect();
-        let table = route::table(self.generation, &routes, &self.serving, sources);
+        let mut table = route::table(self.generation, &routes, &self.serving, sources);
+        table.buffers.clone_from(&self.buffers);
         if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
             tracing::error!(error = %e, "the gateway refuses the route table");
         }
@@ -315,15 +321,21 @@ impl Reconciler {
                 Some(policy) => r.object("gray_policy", ns, policy)?.and_then(|o| sampan_schema::read(&o.spec).ok()),
                 None => None,
             };
-            Ok(Some((object, namespace, state, rows, revisions, policy)))
+            Ok(Some((object, namespace, state, rows, revisions, policy, objects::scaled(r, app)?)))
         })?;
-        let Some((object, namespace, mut state, mut rows, revisions, policy)) = loaded else {
+        let Some((object, namespace, mut state, mut rows, revisions, policy, scaled)) = loaded else {
             self.forget(app);
             return Ok(());
         };
-        let Ok(spec) = sampan_schema::read::<Spec>(&object.spec) else {
+        let Ok(mut spec) = sampan_schema::read::<Spec>(&object.spec) else {
             return Err(StoreError::Other("the stored spec does not decode".into()));
         };
+        let declared = spec.replicas.max(0) as u32;
+        // The object stays as it was written: Terraform's number is in force again when the rules have no say.
+        if let Some(scaled) = &scaled {
+            spec.replicas = i64::from(scaled.desired);
+        }
+        self.hold(app, scaled.is_some_and(|s| s.holds) && !object.deleting);
         let now = now_ms();
         if state.request.is_some() {
             // A new try asks the registry again.
@@ -385,6 +397,7 @@ impl Reconciler {
         }
         let before = (rows, state);
         self.commit(app, ns, name, &object, &before, fresh, &d, now)?;
+        self.parts.board.tell(app, || facts(declared, &d, now));
         let known = d.instances.iter().filter(|row| row.isolation.is_some()).map(|row| &row.name);
         for name in known.chain(&d.gone) {
             self.made.remove(name);
@@ -408,8 +421,22 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Whether requests of the application wait for an instance.
+    fn hold(&mut self, app: &str, holds: bool) {
+        if holds == self.buffers.contains_key(app) {
+            return;
+        }
+        if holds {
+            self.buffers.insert(app.to_owned(), Buffer::default());
+        } else {
+            self.buffers.remove(app);
+        }
+        self.routes_dirty = true;
+    }
+
     fn forget(&mut self, app: &str) {
         self.wakes.remove(app);
+        self.hold(app, false);
         self.resolving.remove(app);
         if self.serving.remove(app).is_some() {
             self.routes_dirty = true;
@@ -421,4 +448,17 @@ impl Reconciler {
         }
         self.remove_orphans(app, &[]);
     }
+}
+
+/// What the autoscaler wants to know.
+fn facts(replicas: u32, d: &Decision, now: i64) -> board::Facts {
+    let releasing = d.state.request.is_some() || d.state.release.as_ref().is_some_and(|r| r.is_active());
+    let staying = d.instances.iter().filter(|i| !i.terminating);
+    let instances = staying.map(|i| board::Instance {
+        name: i.name.clone(),
+        ready: i.is_available(0, now),
+        cpu_millis: i.sandbox.cpu_millis,
+        memory_bytes: i.sandbox.memory_bytes,
+    });
+    board::Facts { replicas, releasing, instances: instances.collect() }
 }

@@ -1,0 +1,203 @@
+//! One application: what was measured, what was decided.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sampan_engine::scaling::{self, Decision, Metrics, Requests, Rollout, Sample, View};
+use sampan_gateway::Load;
+use sampan_schema::scaling_rule::Spec;
+use sampan_store::{EventType, NewEvent, StoreError};
+use serde_json::json;
+
+use super::Parts;
+use super::board::{Facts, Shown};
+use super::history::{Loads, Usages};
+use super::signals::{self, Measured};
+use crate::objects::{self, Scaled};
+use crate::reconciler::Note;
+
+/// What rules remember is stored with each decision, and else so often.
+const STORE_MS: i64 = 60_000;
+/// Start-up times that are remembered.
+const LAGS: usize = 20;
+
+pub(super) struct Rule {
+    pub spec: Spec,
+    pub generation: i64,
+}
+
+pub(super) struct Application {
+    pub rules: Vec<Rule>,
+    /// Answers of others, by rule and metric.
+    pub answers: BTreeMap<(String, String), Sample>,
+    /// `None` until the first decision is stored.
+    stored: Option<Scaled>,
+    stored_at: i64,
+    state: scaling::State,
+    started: i64,
+    loads: Loads,
+    last_request: Option<i64>,
+    waiting: u32,
+    /// Since when more instances are wanted than ready.
+    growing: Option<i64>,
+    lags: VecDeque<i64>,
+    /// What the last decision in the log came to, and what was wanted.
+    logged: Option<(u32, Vec<u32>, scaling::LimitedBy)>,
+}
+
+impl Application {
+    pub fn new(rules: Vec<Rule>, stored: Option<Scaled>, now: i64) -> Self {
+        let state = stored.as_ref().map(|s| s.state.clone()).unwrap_or_default();
+        Self {
+            rules,
+            answers: BTreeMap::new(),
+            stored,
+            stored_at: now,
+            state,
+            started: now,
+            loads: Loads::default(),
+            last_request: None,
+            waiting: 0,
+            growing: None,
+            lags: VecDeque::new(),
+            logged: None,
+        }
+    }
+
+    /// What the gateway has counted.
+    pub fn see(&mut self, load: Option<Load>, now: i64) {
+        let Some(load) = load else {
+            self.waiting = 0;
+            return;
+        };
+        let before = self.loads.last().map(|(_, load)| load.requests);
+        if load.in_flight > 0 || before.is_some_and(|before| load.requests != before) {
+            self.last_request = Some(now);
+        }
+        self.waiting = u32::try_from(load.held).unwrap_or(u32::MAX);
+        self.loads.push(now, load);
+    }
+
+    /// Decides, and stores what changed. Nothing is decided until the reconciler has looked at the application.
+    pub fn decide(&mut self, name: &str, parts: &Parts, usages: &Usages, now: i64) {
+        let Some(facts) = parts.board.facts(name) else { return };
+        let current = self.stored.as_ref().map_or(facts.replicas, |s| s.desired);
+        let measured = Measured { loads: &self.loads, usages, facts: &facts, answers: &self.answers };
+        let metrics: Vec<Metrics> =
+            self.rules.iter().map(|rule| signals::metrics(&rule.spec, &measured, now)).collect();
+        let rules: Vec<scaling::Rule<'_>> = self
+            .rules
+            .iter()
+            .zip(&metrics)
+            .map(|(rule, metrics)| scaling::Rule {
+                spec: &rule.spec,
+                generation: rule.generation,
+                metrics,
+                forecast: None,
+            })
+            .collect();
+        let view = View {
+            now,
+            started: self.started,
+            rules: &rules,
+            current,
+            ready: facts.ready(),
+            start_lag_ms: self.start_lag(),
+            rollout: if facts.releasing { Rollout::Active } else { Rollout::None },
+            quota: None,
+            requests: Requests { last: self.last_request, waiting: self.waiting },
+        };
+        let mut state = self.state.clone();
+        let decision = scaling::decide(&view, &mut state);
+        self.measure_start(&decision, &facts, now);
+        self.state = state;
+        if let Err(error) = self.store(name, parts, &decision, now) {
+            tracing::error!(app = name, %error, "a decision cannot be stored; trying again");
+        }
+        let names = self.rules.iter().map(|r| r.spec.name.clone());
+        let changed_at = self.stored.as_ref().map_or(0, |s| s.changed_at);
+        parts.board.show(name, Shown { decision, changed_at, metrics: names.zip(metrics).collect() });
+    }
+
+    /// The time from a decision to ready instances, 90th percentile.
+    fn start_lag(&self) -> i64 {
+        let mut lags: Vec<i64> = self.lags.iter().copied().collect();
+        lags.sort_unstable();
+        lags.get((lags.len() * 9).div_ceil(10).saturating_sub(1)).copied().unwrap_or(0)
+    }
+
+    fn measure_start(&mut self, decision: &Decision, facts: &Facts, now: i64) {
+        match self.growing {
+            Some(since) if facts.ready() >= decision.to => {
+                self.growing = None;
+                self.lags.push_back(now - since);
+                if self.lags.len() > LAGS {
+                    self.lags.pop_front();
+                }
+            }
+            None if decision.to > decision.from => self.growing = Some(now),
+            // It shrank before it had grown.
+            Some(_) if decision.to < decision.from => self.growing = None,
+            _ => {}
+        }
+    }
+
+    fn store(&mut self, name: &str, parts: &Parts, decision: &Decision, now: i64) -> Result<(), StoreError> {
+        let (ns, app) = name.split_once('/').unwrap_or(("", name));
+        let holds = self.rules.iter().any(|r| r.spec.scale_to_zero.is_some());
+        let before = self.stored.as_ref();
+        let changed = before.is_none_or(|s| s.desired != decision.to || s.holds != holds);
+        let wanted = decision.rules.iter().map(|r| r.wanted).collect();
+        let outcome = (decision.to, wanted, decision.limited_by);
+        // What is held back second after second is one line of the log.
+        let log = decision.to != decision.from || (decision.is_notable() && self.logged.as_ref() != Some(&outcome));
+        let due = now - self.stored_at >= STORE_MS && before.is_none_or(|s| s.state != self.state);
+        if !changed && !log && !due {
+            return Ok(());
+        }
+        let moved = decision.to != decision.from;
+        let changed_at = if moved { now } else { before.map_or(0, |s| s.changed_at) };
+        let scaled = Scaled { desired: decision.to, changed_at, holds, state: self.state.clone() };
+        let sentence = decision.to_string();
+        parts.store.write(|tx| {
+            // It may have been deleted a moment ago.
+            if tx.object("application", ns, app)?.is_none() {
+                return Ok::<_, StoreError>(());
+            }
+            objects::put_scaled(tx, name, &scaled)?;
+            if log {
+                tx.append_decision(ns, app, &logged(decision, &sentence), now)?;
+            }
+            if moved {
+                let event = NewEvent {
+                    kind: "application",
+                    namespace: ns,
+                    name: app,
+                    event_type: EventType::Normal,
+                    reason: "Scaled",
+                    message: &sentence,
+                };
+                tx.append_event(event, now)?;
+            }
+            Ok(())
+        })?;
+        self.stored = Some(scaled);
+        self.stored_at = now;
+        if log {
+            self.logged = Some(outcome);
+        }
+        if changed {
+            tracing::info!(app = name, from = decision.from, to = decision.to, "{sentence}");
+            let _ = parts.notes.send(Note::Wake(name.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// A decision as it is kept and shown.
+fn logged(decision: &Decision, sentence: &str) -> serde_json::Value {
+    json!({
+        "at": decision.at, "from": decision.from, "to": decision.to, "reason": sentence,
+        "limited_by": decision.limited_by.word(),
+        "inputs": { "ready": decision.ready, "quota": decision.quota, "rules": decision.rules },
+    })
+}

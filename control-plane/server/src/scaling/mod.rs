@@ -1,0 +1,196 @@
+//! The autoscaler's loop: reads what is measured, lets `engine` decide, stores the decision, wakes the reconciler.
+//!
+//! It never writes a spec. What it remembers is lost with the server, and then nothing is removed: the size comes back
+//! from the store, and the engine keeps it until it has measured long enough.
+
+mod application;
+pub mod board;
+mod history;
+mod signals;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sampan_engine::runtime::{Runtime, RuntimeError, Usage};
+use sampan_gateway::Gateway;
+use sampan_schema::scaling_rule::{MetricType, Spec};
+use sampan_store::{Store, StoreError};
+use tokio::sync::mpsc;
+
+use self::application::Application;
+use self::board::Board;
+use self::history::Usages;
+use crate::clock::now_ms;
+use crate::objects;
+use crate::reconciler::Note;
+
+const TICK: Duration = Duration::from_secs(1);
+/// The node is asked, and rules are read again, so often.
+const SLOW_MS: i64 = 15_000;
+
+/// What the loop needs from outside.
+pub struct Parts {
+    pub store: Store,
+    pub runtime: Arc<dyn Runtime>,
+    pub gateway: Gateway,
+    pub board: Arc<Board>,
+    pub notes: mpsc::UnboundedSender<Note>,
+}
+
+enum Heard {
+    Usage(Result<Vec<Usage>, RuntimeError>),
+}
+
+struct Scaler {
+    parts: Parts,
+    tell: mpsc::UnboundedSender<Heard>,
+    applications: BTreeMap<String, Application>,
+    usages: Usages,
+    asking: bool,
+    asked_at: i64,
+    /// When the rules were read last; 0: they must be read.
+    read_at: i64,
+}
+
+/// Runs until it is aborted, which it may be at any moment.
+pub async fn run(parts: Parts) {
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    let mut scaler = Scaler {
+        parts,
+        tell,
+        applications: BTreeMap::new(),
+        usages: Usages::default(),
+        asking: false,
+        asked_at: 0,
+        read_at: 0,
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (board, gateway) = (scaler.parts.board.clone(), scaler.parts.gateway.clone());
+    loop {
+        let woken = tokio::select! {
+            _ = tick.tick() => None,
+            () = board.next_change_of_rules() => {
+                scaler.read_at = 0;
+                None
+            }
+            held = gateway.next_held() => Some(held),
+            Some(h) = heard.recv() => {
+                scaler.hear(h);
+                continue;
+            }
+        };
+        tokio::task::block_in_place(|| match woken {
+            None => scaler.look(),
+            Some(held) => scaler.wake(&held),
+        });
+    }
+}
+
+impl Scaler {
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Usage(result) => {
+                self.asking = false;
+                match result {
+                    Ok(all) => self.usages.push(now_ms(), all),
+                    Err(error) => {
+                        tracing::warn!(reason = error.reason, message = error.message, "usage cannot be read");
+                        self.usages.problem = error.message;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything, once a second.
+    fn look(&mut self) {
+        let now = now_ms();
+        if now - self.read_at >= SLOW_MS || now < self.read_at {
+            match self.read(now) {
+                Ok(()) => self.read_at = now,
+                Err(error) => tracing::error!(%error, "scaling rules cannot be read; trying again"),
+            }
+        }
+        if (now - self.asked_at >= SLOW_MS || now < self.asked_at) && self.wants_usage() {
+            self.asked_at = now;
+            self.ask();
+        }
+        let mut loads = self.parts.gateway.loads();
+        for (name, app) in &mut self.applications {
+            app.see(loads.remove(name), now);
+            app.decide(name, &self.parts, &self.usages, now);
+        }
+    }
+
+    /// Requests wait for these.
+    fn wake(&mut self, held: &BTreeSet<String>) {
+        let now = now_ms();
+        for name in held {
+            let Some(app) = self.applications.get_mut(name) else { continue };
+            app.see(self.parts.gateway.load(name), now);
+            app.decide(name, &self.parts, &self.usages, now);
+        }
+    }
+
+    fn wants_usage(&self) -> bool {
+        let node = |kind| matches!(kind, MetricType::Cpu | MetricType::Memory);
+        let metrics = |app: &Application| app.rules.iter().any(|r| r.spec.metrics.values().any(|m| node(m.kind)));
+        !self.asking && self.applications.values().any(metrics)
+    }
+
+    /// Asks the node beside the loop.
+    fn ask(&mut self) {
+        self.asking = true;
+        let (runtime, tell) = (self.parts.runtime.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            // A panic is an answer too: nothing stays under way for ever.
+            let result = tokio::spawn(async move { runtime.usage().await }).await;
+            let lost = |_| RuntimeError::transient("Unknown", "a task of the server broke off, see its log");
+            let _ = tell.send(Heard::Usage(result.map_err(lost).flatten()));
+        });
+    }
+
+    /// The enabled rules as they are stored now.
+    fn read(&mut self, now: i64) -> Result<(), StoreError> {
+        let (objects, stored) = self.parts.store.read(|r| {
+            let objects = r.objects("scaling_rule", None, None, usize::MAX)?;
+            let stored = r.documents(objects::SCALING, None)?;
+            Ok::<_, StoreError>((objects, stored))
+        })?;
+        let mut rules: BTreeMap<String, Vec<application::Rule>> = BTreeMap::new();
+        for object in objects {
+            let Ok(spec) = sampan_schema::read::<Spec>(&object.spec) else { continue };
+            if spec.enabled {
+                let app = objects::key(&object.namespace, &spec.application);
+                rules.entry(app).or_default().push(application::Rule { spec, generation: object.generation });
+            }
+        }
+        // Without a rule the spec's number is in force again.
+        let over: Vec<String> = stored.into_iter().map(|d| d.key).filter(|app| !rules.contains_key(app)).collect();
+        if !over.is_empty() {
+            self.parts.store.write(|tx| {
+                for app in &over {
+                    tx.remove_document(objects::SCALING, app)?;
+                }
+                Ok::<_, StoreError>(())
+            })?;
+        }
+        self.applications.retain(|app, _| rules.contains_key(app));
+        let watched = rules.keys().cloned().collect();
+        for (name, rules) in rules {
+            match self.applications.get_mut(&name) {
+                Some(app) => app.rules = rules,
+                None => {
+                    let stored = self.parts.store.read(|r| objects::scaled(r, &name))?;
+                    self.applications.insert(name, Application::new(rules, stored, now));
+                }
+            }
+        }
+        for app in self.parts.board.watch(watched).into_iter().chain(over) {
+            let _ = self.parts.notes.send(Note::Wake(app));
+        }
+        Ok(())
+    }
+}
