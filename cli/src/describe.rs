@@ -1,5 +1,7 @@
 //! `sampan describe`.
 
+mod scaling;
+
 use std::process::ExitCode;
 
 use sampan_client::{Client, Object};
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::error::Failure;
-use crate::get::instances_table;
+use crate::get::{instances_table, wanted_replicas};
 use crate::output::{Output, indented, member, pairs};
 use crate::target::{self, InNamespace};
 use crate::{events, progress};
@@ -20,7 +22,7 @@ const LAST: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Kind of the object: application, gray-policy, namespace, route, …
+    /// Kind of the object: application, gray-policy, namespace, route, …; or `scaling` of an application.
     kind: String,
     /// NAME or NS/NAME.
     name: String,
@@ -29,7 +31,10 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, connection: &Connection, out: &mut Output) -> Result<ExitCode, Failure> {
-    let kind = target::kind_of(&args.kind, "")?;
+    if args.kind == "scaling" {
+        return scaling(&args, connection, out).await;
+    }
+    let kind = target::kind_of(&args.kind, "; or scaling")?;
     let (ns, name) = if kind.namespaced {
         args.place.resolve(&args.name)?
     } else {
@@ -42,6 +47,15 @@ pub async fn run(args: Args, connection: &Connection, out: &mut Output) -> Resul
         value["instances"] = json!(instances);
     }
     out.show(&value, || text(kind, &object, &instances, &events))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many instances there shall be, and why.
+async fn scaling(args: &Args, connection: &Connection, out: &mut Output) -> Result<ExitCode, Failure> {
+    let (ns, name) = args.place.resolve(&args.name)?;
+    let client = connection.client()?;
+    let found = progress::during("asking the server", client.scaling(&ns, &name, scaling::LAST)).await?;
+    out.show(&found, || scaling::text(&format!("{ns}/{name}"), &found))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -131,7 +145,7 @@ fn application(value: &Value) -> String {
         ("  ports", ports.unwrap_or_default()),
         ("  probes", probes.unwrap_or_default()),
     ]);
-    let wanted = value.pointer("/replicas").and_then(Value::as_i64).unwrap_or(1);
+    let wanted = wanted_replicas(value);
     let status = pairs(&[
         ("  phase", get("/status/phase")),
         ("  reason", both(get("/status/reason"), get("/status/message"), ": ")),

@@ -99,6 +99,9 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
         "secret" => &["NAMESPACE", "NAME", "KEYS", "VERSION", "AGE"],
         "application" => &["NAMESPACE", "NAME", "PHASE", "READY", "UPDATED", "ISOLATION", "IMAGE", "REASON", "AGE"],
         "gray_policy" => &["NAMESPACE", "NAME", "STRATEGY", "STEPS", "ON FAILURE", "USED BY", "AGE"],
+        "scaling_rule" => {
+            &["NAMESPACE", "NAME", "APPLICATION", "TYPE", "MIN", "MAX", "CURRENT", "DESIRED", "LIMITED BY", "AGE"]
+        }
         "route" => &["NAMESPACE", "NAME", "VISIBILITY", "HOSTNAMES", "APPLICATIONS", "AGE"],
         _ => &["NAMESPACE", "NAME", "AGE"],
     };
@@ -123,8 +126,16 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         "ISOLATION" => text("/isolation_class"),
         "AGE" => age(&text("/create_time"), now),
         "VERSION" => text("/wo_version"),
+        "APPLICATION" => text("/application"),
+        "TYPE" => text("/status/type"),
+        "MIN" => text("/min_replicas"),
+        "MAX" => text("/max_replicas"),
+        "CURRENT" => text("/status/current"),
+        "DESIRED" if object.pointer("/enabled") == Some(&Value::Bool(false)) => "off".into(),
+        "DESIRED" => text("/status/desired"),
+        "LIMITED BY" => text("/status/limited_by"),
         "READY" => {
-            let wanted = object.pointer("/replicas").and_then(Value::as_i64).unwrap_or(1);
+            let wanted = wanted_replicas(object);
             format!("{}/{wanted}", or_zero("/status/ready_replicas"))
         }
         "UPDATED" => or_zero("/status/updated_replicas").to_string(),
@@ -150,6 +161,12 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         }
         _ => String::new(),
     }
+}
+
+/// Instances that an application shall have.
+pub fn wanted_replicas(application: &Value) -> i64 {
+    let number = |path: &str| application.pointer(path).and_then(Value::as_i64);
+    number("/status/desired_replicas").or_else(|| number("/replicas")).unwrap_or(1)
 }
 
 fn words(list: Option<&Value>) -> String {
@@ -235,7 +252,18 @@ mod tests {
         });
         let secret = json!({ "namespace": "shop", "name": "s", "wo_version": 2, "status": { "keys": ["A", "B"] } });
         let config = json!({ "namespace": "shop", "name": "c", "data": { "A": "1" } });
+        let rule = json!({
+            "namespace": "shop", "name": "by-load", "application": "web", "min_replicas": 1, "max_replicas": 9,
+            "create_time": "2026-01-02T23:00:00.000Z",
+            "status": { "type": "metric", "current": 2, "desired": 3, "limited_by": "none" },
+        });
+        let off = json!({
+            "namespace": "shop", "name": "off", "application": "web", "enabled": false, "min_replicas": 1,
+            "max_replicas": 9, "status": { "type": "timing", "current": 2, "desired": 3, "limited_by": "none" },
+        });
         let all = [
+            shown("scaling-rules", rule),
+            shown("scalingrule", off),
             shown("app", application),
             shown("route", route),
             shown("gray-policies", policy),

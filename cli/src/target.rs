@@ -80,6 +80,7 @@ mod tests {
             ("routes", "route"),
             ("gray-policies", "gray_policy"),
             ("gray-policy", "gray_policy"),
+            ("scaling-rule", "scaling_rule"),
         ] {
             assert_eq!(kind(word).map(|kind| kind.name), Some(name), "{word}");
         }

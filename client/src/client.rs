@@ -9,6 +9,7 @@ use sampan_schema::instance::Instance;
 use sampan_schema::operation::Operation;
 use sampan_schema::revision::Revision;
 use sampan_schema::rollout::Rollout;
+use sampan_schema::scaling::Scaling;
 use sampan_schema::{API_VERSION, Kind, name};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -271,6 +272,16 @@ impl Client {
     pub async fn rollout(&self, ns: &str, name: &str) -> Result<Rollout, Error> {
         self.server().await?;
         self.json(Self::request("application_rollout", ns, name, &[])?).await
+    }
+
+    /// The size of an application, with its newest decisions.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn scaling(&self, ns: &str, name: &str, decisions: usize) -> Result<Scaling, Error> {
+        self.server().await?;
+        let query = [("limit", decisions.to_string())];
+        self.json(Self::request("application_scaling", ns, name, &query)?).await
     }
 
     /// Tells a release under way to go on, to stand or to return, once, however often the request must be sent.

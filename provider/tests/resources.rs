@@ -206,6 +206,16 @@ async fn every_other_kind_is_created_planned_empty_imported_and_deleted() {
             ),
         ),
         (
+            "sampan_scaling_rule",
+            "shop/load",
+            Object::new()
+                .with("name", "load")
+                .with("application", "cart")
+                .with("min_replicas", 1)
+                .with("max_replicas", 9)
+                .with("metrics", Value::map([("qps", Object::new().with("type", "qps").with("target", 50).into())])),
+        ),
+        (
             "sampan_route",
             "shop/web",
             Object::new()

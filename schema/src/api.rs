@@ -14,6 +14,7 @@ pub enum Action {
     Revisions,
     Restart,
     Rollout,
+    Scaling,
     Promote,
     Pause,
     Resume,
@@ -41,6 +42,7 @@ impl Action {
                 ("tail", "Lines from the end, of each instance; 100 without it."),
                 ("follow", "`true`: goes on until the caller leaves."),
             ],
+            Self::Scaling => &[("limit", "Decisions, 1 to 2000; 20 without it.")],
             Self::Operation => &[("wait", "Seconds to wait for a change, at most 60.")],
             Self::Events => &[
                 ("namespace", "Of this namespace only."),
@@ -150,6 +152,8 @@ const GRAY_POLICY: [Endpoint; 5] =
     crud!("gray_policy", "/v1/namespaces/{ns}/gray-policies", "/v1/namespaces/{ns}/gray-policies/{name}");
 const APPLICATION: [Endpoint; 5] =
     crud!("application", "/v1/namespaces/{ns}/applications", "/v1/namespaces/{ns}/applications/{name}");
+const SCALING_RULE: [Endpoint; 5] =
+    crud!("scaling_rule", "/v1/namespaces/{ns}/scaling-rules", "/v1/namespaces/{ns}/scaling-rules/{name}");
 const ROUTE: [Endpoint; 5] = crud!("route", "/v1/namespaces/{ns}/routes", "/v1/namespaces/{ns}/routes/{name}");
 
 const MORE: &[Endpoint] = &[
@@ -188,6 +192,15 @@ const MORE: &[Endpoint] = &[
         Verb::Read,
         "application",
         "How far the newest release is: step, weight, verdicts of the analyses.",
+    ),
+    e(
+        "application_scaling",
+        "GET",
+        "/v1/namespaces/{ns}/applications/{name}/scaling",
+        Action::Scaling,
+        Verb::Read,
+        "application",
+        "How many instances there are and shall be, what each rule wants, and the last decisions; `limit`.",
     ),
     e(
         "rollout_promote",
@@ -291,12 +304,13 @@ const MORE: &[Endpoint] = &[
     ),
 ];
 
-const N: usize = 30 + MORE.len();
+const N: usize = 35 + MORE.len();
 
 /// Every endpoint.
 pub const API: &[Endpoint] = &{
     let mut all = [MORE[0]; N];
-    let groups: [&[Endpoint]; 7] = [&NAMESPACE, &CONFIG_MAP, &SECRET, &GRAY_POLICY, &APPLICATION, &ROUTE, MORE];
+    let groups: [&[Endpoint]; 8] =
+        [&NAMESPACE, &CONFIG_MAP, &SECRET, &GRAY_POLICY, &APPLICATION, &SCALING_RULE, &ROUTE, MORE];
     let (mut g, mut at) = (0, 0);
     while g < groups.len() {
         let mut i = 0;

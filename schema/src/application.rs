@@ -302,6 +302,9 @@ pub struct Status {
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
+    /// Instances that there shall be: `replicas`, or what its scaling rules have come to.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
+    pub desired_replicas: i64,
     /// Instances there are.
     #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub replicas: i64,

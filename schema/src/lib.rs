@@ -40,6 +40,7 @@ pub mod report;
 pub mod revision;
 pub mod rollout;
 pub mod route;
+pub mod scaling;
 pub mod scaling_rule;
 pub mod secret;
 pub mod violation;
@@ -137,6 +138,7 @@ kinds! {
     SECRET, secret, "secrets", true, false, [300, 300, 300], "Secret values, write-only, read by applications as environment.";
     GRAY_POLICY, gray_policy, "gray-policies", true, true, [300, 300, 300], "How a release goes to some instances and requests first, is judged, and then goes to all.";
     APPLICATION, application, "applications", true, true, [1800, 1800, 600], "A container image that runs in a number of isolated instances.";
+    SCALING_RULE, scaling_rule, "scaling-rules", true, true, [300, 300, 300], "How many instances an application has, by time and by what it does.";
     ROUTE, route, "routes", true, true, [300, 300, 300], "Maps host names and paths of the gateway to applications.";
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::{API, Action, Endpoint};
-use crate::{KINDS, event, instance, operation, problem, revision, rollout};
+use crate::{KINDS, event, instance, operation, problem, revision, rollout, scaling};
 
 /// The whole document.
 pub fn document() -> Value {
@@ -18,6 +18,7 @@ pub fn document() -> Value {
     schemas.insert("operation".into(), crate::json_schema::<operation::Operation>());
     schemas.insert("revision".into(), crate::json_schema::<revision::Revision>());
     schemas.insert("rollout".into(), crate::json_schema::<rollout::Rollout>());
+    schemas.insert("scaling".into(), crate::json_schema::<scaling::Scaling>());
     schemas.insert("problem".into(), crate::json_schema::<problem::Problem>());
     for (name, schema) in plain_schemas() {
         schemas.insert(name.into(), schema);
@@ -96,6 +97,7 @@ pub fn answers(e: &Endpoint) -> Vec<(u16, &'static str, Value)> {
         Action::Revisions => vec![(200, JSON, items("revision"))],
         Action::Restart | Action::Rollback => vec![(202, JSON, started())],
         Action::Rollout => vec![(200, JSON, reference("rollout"))],
+        Action::Scaling => vec![(200, JSON, reference("scaling"))],
         Action::Promote | Action::Pause | Action::Resume | Action::Abort => {
             [200, 202].map(|status| (status, JSON, reference("rollout"))).to_vec()
         }

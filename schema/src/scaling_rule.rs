@@ -22,7 +22,7 @@ pub struct Spec {
     /// Application that it scales. Of several enabled rules the largest result counts.
     #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "replace", "reference": "application"}))]
     pub application: String,
-    /// Name, unique among the rules of the application.
+    /// Name, unique in the namespace.
     #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "replace"}))]
     pub name: String,
     /// A rule that is off has no say. When all are off, the application's `replicas` count.

@@ -74,8 +74,10 @@ fn rows(images: &Images) -> Vec<Row> {
     for kind in KINDS.iter().copied() {
         let short = kind.name.replace('_', "-");
         rows.push(row(kind.name, "/name", json!(format!("{short}-a")), json!(format!("{short}-b"))));
-        rows.push(row(kind.name, "/description", json!("one"), json!("two")));
-        rows.push(row(kind.name, "/labels/key", json!("one"), json!("two")));
+        if kind.spec_schema()["properties"].get("labels").is_some() {
+            rows.push(row(kind.name, "/description", json!("one"), json!("two")));
+            rows.push(row(kind.name, "/labels/key", json!("one"), json!("two")));
+        }
         if kind.namespaced {
             rows.push(row(kind.name, "/namespace", json!(NS), json!(OTHER_NS)));
         }
@@ -84,6 +86,70 @@ fn rows(images: &Images) -> Vec<Row> {
     rows.extend(["startup", "readiness", "liveness"].into_iter().flat_map(probe_rows));
     rows.extend(route_rows());
     rows.extend(policy_rows());
+    rows.extend(scaling_rows());
+    rows
+}
+
+fn scaling_rows() -> Vec<Row> {
+    let rule = |at: &str, a: Value, b: Value| row("scaling_rule", at, a, b);
+    let metric = |field: &str, a: Value, b: Value, around: Value| {
+        let mut whole = json!({ "metrics": { "one": { "type": "qps", "target": 10 } } });
+        merge(&mut whole["metrics"]["one"], &around);
+        rule(&format!("/metrics/one/{field}"), a, b).around(whole)
+    };
+    let window = |field: &str, a: Value, b: Value, around: Value| {
+        let mut whole = json!({ "schedules": [{
+            "name": "one", "start": "0 8 * * *", "end": "0 9 * * *", "min_replicas": 2, "max_replicas": 3,
+        }] });
+        merge(&mut whole["schedules"][0], &around);
+        whole["schedules"][0].as_object_mut().unwrap().retain(|_, v| !v.is_null());
+        rule(&format!("/schedules/0/{field}"), a, b).around(whole)
+    };
+    let fixed = json!({ "min_replicas": null, "max_replicas": null });
+    let prometheus =
+        json!({ "type": "prometheus", "query": "sum(up)", "endpoint": "http://metrics.example/", "target": 10 });
+    let mut rows = vec![
+        rule("/application", json!("web"), json!("web-b")),
+        // Off: what a rule does to instances is another test's.
+        rule("/enabled", json!(false), json!(true)),
+        rule("/min_replicas", json!(1), json!(2)),
+        rule("/max_replicas", json!(5), json!(6)),
+        rule("/scale_to_zero/cooldown_seconds", json!(60), json!(61))
+            .around(json!({ "min_replicas": 0, "scale_to_zero": {} })),
+        rule("/fallback/failure_threshold", json!(4), json!(5)),
+        rule("/fallback/replicas", json!(2), json!(3)),
+        rule("/prediction/mode", json!("observe"), json!("auto")).around(json!({ "prediction": {} })),
+        rule("/prediction/max_uplift_percent", json!(40), json!(60)).around(json!({ "prediction": {} })),
+        rule("/prediction/quantile_percent", json!(70), json!(90)).around(json!({ "prediction": {} })),
+        rule("/during_rollout", json!("freeze"), json!("normal")),
+        metric("type", json!("qps"), json!("concurrency"), json!({})),
+        metric("target", json!(10), json!(12.5), json!({})),
+        metric("target_type", json!("utilization"), json!("average_value"), json!({ "type": "cpu" })),
+        metric("activation_target", json!(1), json!(2.5), json!({})),
+        metric("window_seconds", json!(30), json!(31), json!({})),
+        metric("query", json!("sum(up)"), json!("sum(down)"), prometheus.clone()),
+        metric("endpoint", json!("http://metrics.example/"), json!("https://metrics.example/"), prometheus),
+        window("name", json!("one"), json!("two"), json!({})),
+        window("start", json!("0 7 * * *"), json!("0 6 * * *"), json!({})),
+        window("end", json!("0 10 * * *"), json!("0 11 * * *"), json!({})),
+        window("time_zone", json!("Europe/Berlin"), json!("Asia/Shanghai"), json!({})),
+        window("begin_date", json!("2026-01-01"), json!("2026-01-02"), json!({})),
+        window("end_date", json!("2036-01-01"), json!("2036-01-02"), json!({})),
+        window("replicas", json!(2), json!(3), fixed),
+        window("min_replicas", json!(2), json!(1), json!({})),
+        window("max_replicas", json!(3), json!(4), json!({})),
+    ];
+    for way in ["scale_up", "scale_down"] {
+        for (field, a, b) in [
+            ("stabilization_window_seconds", json!(10), json!(11)),
+            ("max_step", json!("2"), json!("50%")),
+            ("period_seconds", json!(30), json!(31)),
+            ("tolerance_percent", json!(5), json!(6)),
+            ("disabled", json!(false), json!(true)),
+        ] {
+            rows.push(rule(&format!("/behavior/{way}/{field}"), a, b));
+        }
+    }
     rows
 }
 
@@ -303,6 +369,9 @@ fn plain(kind: &Kind, name: &str, image: &str) -> Value {
         }),
         "gray_policy" => json!({ "namespace": NS, "name": name, "steps": [{ "weight_percent": 5 }],
             "analysis": { "one": { "type": "error_rate" }, "two": { "type": "response_time" } } }),
+        // Of applications without instances that nobody looks at; off, so that rules of any number are one application's.
+        "scaling_rule" => json!({ "namespace": NS, "name": name, "application": name, "enabled": false,
+            "min_replicas": 1, "max_replicas": 9, "metrics": { "qps": { "type": "qps", "target": 10 } } }),
         other => panic!("a new kind {other} needs a plain spec here"),
     }
 }
@@ -559,9 +628,23 @@ impl Matrix {
         for (index, row) in self.rows.iter().enumerate() {
             let mut spec = row.spec(index, step, &self.images);
             merge(&mut spec, special.get(&index).unwrap_or(&json!({})));
+            // An application has a few rules only, so each row has one of its own: without instances.
+            let targets = [format!("sampan_application.target{index}"), format!("sampan_application.other{index}")];
+            if row.kind.name == "scaling_rule" {
+                for (label, namespace) in [("target", NS), ("other", OTHER_NS)] {
+                    let mut target = plain(&sampan_schema::APPLICATION, &format!("r{index}"), &self.images.one);
+                    (target["replicas"], target["namespace"]) = (0.into(), namespace.into());
+                    if label == "target" || row.at == "/namespace" {
+                        add("application", &format!("{label}{index}"), target, &namespaces);
+                    }
+                }
+            }
+            let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+            let with_target = [&webs[..], &targets[..if row.at == "/namespace" { 2 } else { 1 }]].concat();
             let after: &[&str] = match row.kind.name {
                 "namespace" => &[],
                 "route" => &webs,
+                "scaling_rule" => &with_target,
                 "application" => &content,
                 _ => &namespaces,
             };

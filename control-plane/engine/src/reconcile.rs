@@ -449,6 +449,7 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         isolation_class: class.unwrap_or_default(),
         isolation_verified: verified,
         last_operation: None,
+        desired_replicas: n as i64,
         replicas: d.instances.len() as i64,
         ready_replicas: ready as i64,
         updated_replicas: d.instances.iter().filter(|i| Some(&i.revision) == update.as_ref()).count() as i64,

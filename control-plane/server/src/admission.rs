@@ -5,7 +5,7 @@ use sampan_schema::application::{Protocol, Spec as Application};
 use sampan_schema::change::{Change, Class};
 use sampan_schema::gray_policy::{self, OnNewRelease};
 use sampan_schema::problem::{FieldError, Problem};
-use sampan_schema::{Kind, route};
+use sampan_schema::{Kind, route, scaling_rule};
 use sampan_store::{Object, Reader, StoreError};
 use serde_json::Value;
 
@@ -38,6 +38,19 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
                 if r.object(what, ns, &name)?.is_none() {
                     missing.push(field(path, format!("{what} {name:?} does not exist in namespace {ns:?}"), ABSENT));
                 }
+            }
+        }
+        "scaling_rule" => {
+            let Ok(rule) = sampan_schema::read::<scaling_rule::Spec>(spec) else { return Ok(None) };
+            match r.object("application", ns, &rule.application)? {
+                None => {
+                    let text = format!("application {:?} does not exist in namespace {ns:?}", rule.application);
+                    missing.push(field("application", text, ABSENT));
+                }
+                Some(app) if app.deleting => {
+                    missing.push(field("application", format!("{:?} is being deleted", rule.application), "SMP040"));
+                }
+                Some(_) => {}
             }
         }
         "route" => {
@@ -140,6 +153,25 @@ pub fn divisible(
     Ok(Some(p))
 }
 
+/// Scaling rules of an application, with their specs, sorted by name.
+pub fn rules_of(r: &Reader<'_>, ns: &str, app: &str) -> Result<Vec<(Object, scaling_rule::Spec)>, StoreError> {
+    let all = r.objects("scaling_rule", Some(ns), None, usize::MAX)?.into_iter();
+    let read = all.filter_map(|o| sampan_schema::read::<scaling_rule::Spec>(&o.spec).ok().map(|spec| (o, spec)));
+    Ok(read.filter(|(_, spec)| spec.application == app).collect())
+}
+
+/// An application has no more than a few rules.
+pub fn rules(r: &Reader<'_>, kind: &Kind, ns: &str, name: &str, spec: &Value) -> Result<Option<Problem>, StoreError> {
+    let rule = (kind.name == "scaling_rule").then(|| sampan_schema::read::<scaling_rule::Spec>(spec).ok()).flatten();
+    let Some(rule) = rule else { return Ok(None) };
+    let others = rules_of(r, ns, &rule.application)?.iter().filter(|(o, _)| o.name != name).count();
+    let Some(over) = scaling_rule::over_limit(others) else { return Ok(None) };
+    let detail = format!("{}: {:?} {}", over.field_path, rule.application, over.message);
+    let mut p = Problem::new(400, "VALIDATION", "the spec breaks rules", detail);
+    p.errors.push(over.into());
+    Ok(Some(p))
+}
+
 /// `update_strategy.type = "InPlaceOnly"` takes no change that needs new sandboxes.
 pub fn in_place(spec: &Value, change: &Change) -> Option<Problem> {
     let only = spec.pointer("/update_strategy/type").and_then(Value::as_str) == Some("InPlaceOnly");
@@ -220,6 +252,8 @@ pub fn users(r: &Reader<'_>, object: &Object) -> Result<Option<Problem>, StoreEr
             by.extend(found.iter().filter(|(o, _)| !o.deleting).map(|(o, _)| format!("application {}", o.id())));
         }
         "application" => {
+            let rules = rules_of(r, &object.namespace, &object.name)?;
+            by.extend(rules.iter().map(|(o, _)| format!("scaling_rule {}", o.id())));
             for other in r.objects("route", Some(&object.namespace), None, usize::MAX)? {
                 let Ok(spec) = sampan_schema::read::<route::Spec>(&other.spec) else { continue };
                 if spec.rules.iter().flat_map(|r| &r.backends).any(|b| b.application == object.name) {

@@ -18,6 +18,10 @@ fn spec_of(kind: &str) -> Value {
         "secret" => json!({ "data_wo": { "B": "2" }, "wo_version": 1 }),
         "gray_policy" => json!({ "steps": [{ "weight_percent": 5, "pause": { "manual": true } }] }),
         "application" => app(IMAGE_A, 1),
+        "scaling_rule" => json!({
+            "application": "cart", "min_replicas": 1, "max_replicas": 3,
+            "metrics": { "qps": { "type": "qps", "target": 50 }, "cpu": { "type": "cpu", "target": 60 } },
+        }),
         "route" => json!({
             "hostnames": ["cart.test"], "visibility": "public",
             "rules": [{ "name": "all", "backends": [{ "application": "cart", "port": "http" }] }],
@@ -74,7 +78,7 @@ fn assert_fits(e: &Endpoint, (status, media, text): &(u16, String, String)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_the_openapi_document_says() {
     let b = bench(Fake::new()).await;
-    let order = ["namespace", "config_map", "secret", "gray_policy", "application", "route"];
+    let order = ["namespace", "config_map", "secret", "gray_policy", "application", "scaling_rule", "route"];
     let puts: Vec<&Endpoint> =
         order.iter().map(|k| API.iter().find(|e| e.kind == *k && e.action == Action::Put).unwrap()).collect();
     for e in &puts {

@@ -154,6 +154,8 @@ impl World {
                 "reason": "", "message": "", "replicas": 2, "ready_replicas": 2, "updated_replicas": 2 }),
             "secret" => json!({ "keys": ["A"] }),
             "gray_policy" => json!({ "used_by": [] }),
+            "scaling_rule" => json!({ "type": "metric", "desired": 1, "current": 1, "limited_by": "none",
+                "last_scale_time": "", "active_schedule": "", "metrics": {} }),
             "route" => json!({ "urls": ["http://shop.example/"] }),
             "config_map" => json!({ "content_hash": format!("h{generation}") }),
             _ => json!({ "phase": "Active" }),

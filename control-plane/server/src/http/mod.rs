@@ -7,6 +7,7 @@ mod idempotency;
 mod object;
 mod operation;
 mod rollout;
+mod scaling;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -140,6 +141,7 @@ async fn dispatch(
         Action::Revisions => application::revisions(api, ns, name),
         Action::Restart => application::restart(api, &caller, ns, name, headers, &body),
         Action::Rollout => rollout::get(api, ns, name),
+        Action::Scaling => scaling::get(api, ns, name, query),
         Action::Promote => rollout::promote(api, &caller, ns, name, headers, &body),
         Action::Pause => rollout::verb(api, &caller, Verb::Pause, ns, name, headers),
         Action::Resume => rollout::verb(api, &caller, Verb::Resume, ns, name, headers),

@@ -154,8 +154,10 @@ pub(super) async fn dry_run(
     let (old, image, classes, unresolved, mut warnings) = read(&api.store, |r| {
         let mut warnings: Vec<String> = Vec::new();
         let old = r.object(kind.name, sns, name)?;
-        if let Some(p) = admission::divisible(r, kind, ns, name, &spec)? {
-            return Err(p.into());
+        for refusal in [admission::divisible(r, kind, ns, name, &spec)?, admission::rules(r, kind, ns, name, &spec)?] {
+            if let Some(p) = refusal {
+                return Err(p.into());
+            }
         }
         // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
         let mut found = admission::references(r, kind, ns, &spec)?.map(|p| p.errors).unwrap_or_default();
@@ -254,6 +256,9 @@ fn shown(api: &Api, r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
             admission::followers(r, &o.namespace, &o.name)?.into_iter().map(|(app, _)| app.name).collect();
         status = json!({ "used_by": used_by });
     }
+    if o.kind == "scaling_rule" {
+        status = super::scaling::status(api, r, o)?;
+    }
     if o.kind == "route" {
         status = json!({ "urls": urls(&o.spec, api.gateway.port()) });
     }
@@ -320,6 +325,11 @@ fn spec_of(kind: &Kind, ns: &str, name: &str, body: &Bytes) -> Result<Value, Pro
 }
 
 fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
+    if kind.name == "scaling_rule" {
+        // The loop that reads the rules wakes whom they are about.
+        api.board.rules_changed();
+        return;
+    }
     let note = match kind.name {
         "application" => Note::Wake(objects::key(ns, name)),
         "route" => Note::Routes,
@@ -382,6 +392,7 @@ fn store_spec(
     }
     refuse(admission::references(tx, kind, ns, spec)?)?;
     refuse(admission::divisible(tx, kind, ns, name, spec)?)?;
+    refuse(admission::rules(tx, kind, ns, name, spec)?)?;
     if kind.name == "route" {
         refuse(admission::hostnames(tx, ns, name, spec)?)?;
     }

@@ -113,9 +113,7 @@ impl Application {
         if let Err(error) = self.store(name, parts, &decision, now) {
             tracing::error!(app = name, %error, "a decision cannot be stored; trying again");
         }
-        let names = self.rules.iter().map(|r| r.spec.name.clone());
-        let changed_at = self.stored.as_ref().map_or(0, |s| s.changed_at);
-        parts.board.show(name, Shown { decision, changed_at, metrics: names.zip(metrics).collect() });
+        parts.board.show(name, Shown { decision, waiting: self.waiting });
     }
 
     /// The time from a decision to ready instances, 90th percentile.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sampan_engine::scaling::{Decision, Metrics};
+use sampan_engine::scaling::Decision;
 use tokio::sync::Notify;
 
 /// An application as the reconciler saw it last.
@@ -32,14 +32,12 @@ impl Facts {
     }
 }
 
-/// What was decided about an application last, with what was measured for each rule.
+/// What was decided about an application last.
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub decision: Decision,
-    /// When the number last changed; 0 before the first time.
-    pub changed_at: i64,
-    /// By rule.
-    pub metrics: BTreeMap<String, Metrics>,
+    /// Requests that wait for an instance.
+    pub waiting: u32,
 }
 
 #[derive(Default)]

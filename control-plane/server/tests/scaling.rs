@@ -1,0 +1,171 @@
+//! Scaling rules against a real server on a fake runtime.
+
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Bench, Fake, IMAGE_A, IMAGE_B, app, bench, wait_for};
+
+const CART: &str = "/v1/namespaces/shop/applications/cart";
+
+fn rule_path(name: &str) -> String {
+    format!("/v1/namespaces/shop/scaling-rules/{name}")
+}
+
+/// So many instances at any time.
+fn always(replicas: u64) -> Value {
+    json!({
+        "application": "cart", "min_replicas": 1, "max_replicas": 9,
+        "schedules": [{ "name": "always", "start": "* * * * *", "replicas": replicas }],
+        "behavior": { "scale_down": { "stabilization_window_seconds": 0, "period_seconds": 1 } },
+    })
+}
+
+fn by_requests() -> Value {
+    json!({
+        "application": "cart", "min_replicas": 1, "max_replicas": 9,
+        "metrics": { "qps": { "type": "qps", "target": 50 } },
+        "behavior": { "scale_down": { "stabilization_window_seconds": 0, "period_seconds": 1 } },
+    })
+}
+
+async fn scaling(b: &Bench) -> Value {
+    b.get(&format!("{CART}/scaling")).await
+}
+
+async fn ready(b: &Bench, n: usize) {
+    wait_for(&format!("{n} ready instances"), async || {
+        let all = b.instances().await;
+        all.len() == n && all.iter().all(|i| i["ready"] == true)
+    })
+    .await;
+}
+
+/// Stays true for a while of looks.
+async fn stays(what: &str, time: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        assert!(holds().await, "{what} no more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_owns_the_size_and_the_spec_stays_as_it_was_written() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let before = b.get(CART).await;
+    let (status, answer) = b.create(&rule_path("by-time"), &always(3)).await;
+    assert_eq!((status, &answer["status"]["type"]), (201, &json!("timing")), "{answer}");
+    ready(&b, 3).await;
+    // Nothing of the object has changed that a plan would see.
+    let after = b.get(CART).await;
+    assert_eq!((&after["replicas"], &after["generation"]), (&before["replicas"], &before["generation"]));
+    assert_eq!(after["status"]["desired_replicas"], 3);
+    let shown = scaling(&b).await;
+    assert_eq!((&shown["current"], &shown["desired"], &shown["ready"]), (&json!(3), &json!(3), &json!(3)), "{shown}");
+    let decision = &shown["decisions"][0];
+    assert_eq!((&decision["from"], &decision["to"]), (&json!(1), &json!(3)), "{shown}");
+    assert!(decision["reason"].as_str().unwrap().starts_with("1 → 3: "), "{decision}");
+    assert_eq!(decision["inputs"]["rules"][0]["rule"], "by-time", "{decision}");
+    let rule = b.get(&rule_path("by-time")).await;
+    assert_eq!((&rule["status"]["desired"], &rule["status"]["current"]), (&json!(3), &json!(3)), "{rule}");
+    assert_eq!(rule["status"]["active_schedule"], "always", "{rule}");
+    assert!(!rule["status"]["last_scale_time"].as_str().unwrap().is_empty(), "{rule}");
+    let events = b.get("/v1/events?kind=application&name=cart").await;
+    assert!(events["items"].as_array().unwrap().iter().any(|e| e["reason"] == "Scaled"), "{events}");
+
+    // Terraform writes its number again, and another image: the rule keeps the size.
+    let (_, answer) = b.update(CART, &app(IMAGE_B, 2)).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    ready(&b, 3).await;
+    // Without a say of the rule the spec's number is in force.
+    let mut off = always(3);
+    off["enabled"] = false.into();
+    assert_eq!(b.update(&rule_path("by-time"), &off).await.0, 200);
+    ready(&b, 2).await;
+    assert_eq!(b.update(&rule_path("by-time"), &always(4)).await.0, 200);
+    ready(&b, 4).await;
+    assert_eq!(b.send("DELETE", &rule_path("by-time"), &[("if-match", "*")], None).await.0, 204);
+    ready(&b, 2).await;
+    assert_eq!(scaling(&b).await["rules"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_server_never_scales_in() {
+    let mut b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    b.create(&rule_path("by-time"), &always(4)).await;
+    b.create(&rule_path("by-load"), &by_requests()).await;
+    ready(&b, 4).await;
+    // From now on only requests would keep them, and there are none: the new server has to know that by itself.
+    let generation = b.get(&rule_path("by-time")).await["generation"].to_string();
+    let server = b.url.clone();
+    b.restart().await;
+    assert_ne!(server, b.url, "it is another one");
+    assert_eq!(b.send("DELETE", &rule_path("by-time"), &[("if-match", &generation)], None).await.0, 204);
+    stays("four instances", Duration::from_secs(5), async || {
+        b.instances().await.len() == 4 && scaling(&b).await["desired"] == 4
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_request_wakes_an_application_without_instances() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 0)).await;
+    let rule = json!({
+        "application": "cart", "min_replicas": 0, "max_replicas": 3, "scale_to_zero": { "cooldown_seconds": 3600 },
+        "metrics": { "busy": { "type": "concurrency", "target": 10 } },
+    });
+    assert_eq!(b.create(&rule_path("zero"), &rule).await.0, 201);
+    let route = json!({
+        "hostnames": ["cart.test"], "visibility": "public",
+        "rules": [{ "name": "all", "backends": [{ "application": "cart", "port": "http" }] }],
+    });
+    assert_eq!(b.create("/v1/namespaces/shop/routes/cart", &route).await.0, 201);
+    wait_for("the rule's first look", async || scaling(&b).await["reason"] != "").await;
+    assert_eq!(b.instances().await.len(), 0);
+    let gateway = format!("http://{}/", b.server.as_ref().unwrap().gateway);
+    let asking = tokio::spawn(b.http.get(gateway).header("host", "cart.test").timeout(Duration::from_secs(60)).send());
+    ready(&b, 1).await;
+    let shown = scaling(&b).await;
+    let decision = &shown["decisions"][0];
+    assert_eq!((&decision["from"], &decision["to"]), (&json!(0), &json!(1)), "{shown}");
+    assert!(decision["reason"].as_str().unwrap().contains("woken up by 1 waiting request"), "{decision}");
+    // Containers of the fake have addresses where nobody listens.
+    asking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_cannot_be_are_refused() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let (status, answer) = b.create(&rule_path("one"), &always(3)).await;
+    assert_eq!((status, &answer["errors"][0]["rule"]), (422, &json!("SMP041")), "{answer}");
+    assert_eq!(answer["errors"][0]["field_path"], "application");
+    b.deployed(&app(IMAGE_A, 1)).await;
+    for n in 1..=5 {
+        assert_eq!(b.create(&rule_path(&format!("r{n}")), &always(1)).await.0, 201);
+    }
+    for method in ["PUT", "POST"] {
+        let path = if method == "PUT" { rule_path("r6") } else { format!("{}/dry-run", rule_path("r6")) };
+        let (status, answer) = b.send(method, &path, &[("if-none-match", "*")], Some(&always(1))).await;
+        assert_eq!((status, &answer["errors"][0]["rule"]), (400, &json!("SMP121")), "{answer}");
+    }
+    // One of the five can still be changed.
+    assert_eq!(b.update(&rule_path("r5"), &always(2)).await.0, 200);
+    let (status, answer) = b.send("DELETE", CART, &[("if-match", "*")], None).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("IN_USE")), "{answer}");
+    assert!(answer["by"].to_string().contains("scaling_rule shop/r1"), "{answer}");
+    let mut turned = always(1);
+    turned["min_replicas"] = 10.into();
+    let (status, answer) = b.update(&rule_path("r5"), &turned).await;
+    assert_eq!((status, &answer["errors"][0]["field_path"]), (400, &json!("min_replicas")), "{answer}");
+}

@@ -1,0 +1,1 @@
+terraform import sampan_scaling_rule.load shop/load
