@@ -204,7 +204,7 @@ pub fn decide(view: &View<'_>, state: &mut State) -> Decision {
     }
     for rule in enabled() {
         if let Some(mine) = state.rules.get_mut(&rule.spec.name) {
-            mine.settle(to);
+            mine.settle(view.now, to);
         }
     }
     Decision {
