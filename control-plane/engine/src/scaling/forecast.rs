@@ -263,17 +263,31 @@ impl Series {
     }
 
     fn choose_season(&mut self, settings: &Settings) {
-        let (day, week) = (self.correlation(DAY), self.correlation(7 * DAY));
+        // With one week behind each day of the backtest the forecast would be last week's value, and prove nothing.
+        let weeks = self.loads.len() >= 3 * 7 * DAY;
+        let (day, week) = (self.correlation(DAY), if weeks { self.correlation(7 * DAY) } else { 0.0 });
         let season = match self.season {
             DAY if week > day + BETTER => 7 * DAY,
             DAY => DAY,
             _ if day > week + BETTER => DAY,
             other => other,
         };
-        self.autocorrelation = if season == DAY { day } else { week };
         if season != self.season {
-            self.season = season;
-            self.rebuild(settings);
+            self.try_season(season, settings);
+        }
+        self.autocorrelation = if self.season == DAY { day } else { week };
+    }
+
+    /// Another season has to be better on the days that the present one was judged on.
+    fn try_season(&mut self, season: usize, settings: &Settings) {
+        let (before, (error, ..)) = (self.season, self.error(JUDGED));
+        let forecasts = std::mem::take(&mut self.forecasts);
+        self.season = season;
+        self.rebuild(settings);
+        let (new_error, new_ratio, _) = self.error(JUDGED);
+        if new_error >= error || new_ratio >= 1.0 {
+            self.season = before;
+            self.forecasts = forecasts;
         }
     }
 
