@@ -21,6 +21,7 @@ mod rollout;
 mod serve;
 mod server;
 mod signals;
+mod simulate;
 mod target;
 mod version;
 
@@ -70,6 +71,8 @@ enum Verb {
     Doctor,
     /// Prove what an isolation class does on this host: boundary, in-place updates, ends.
     Conformance(conformance::Args),
+    /// Try a policy on a load that was recorded or made up; needs no server.
+    Simulate(simulate::Args),
     /// Show the version.
     Version,
     /// Print completions of a shell.
@@ -123,6 +126,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Rollout(args) => rollout::run(args, connection, out).await,
         Verb::Doctor => doctor::run(out),
         Verb::Conformance(args) => conformance::run(args, out).await,
+        Verb::Simulate(args) => simulate::run(args, out),
         Verb::Version => version::run(out),
         Verb::Completions(args) => completions::run(args, out),
     }

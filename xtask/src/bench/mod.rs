@@ -9,9 +9,11 @@ mod idle;
 mod in_place;
 mod machine;
 mod plan;
+mod plot;
 mod provider;
 mod pull;
 mod raw;
+mod scaling;
 mod start;
 mod statistic;
 mod workload;
@@ -39,6 +41,7 @@ enum Measure {
 /// In the order of the run, those that need no server first; the names choose some of them.
 const PARTS: &[(&str, Measure)] = &[
     ("decide", Measure::Alone(decide::measure)),
+    ("scaling", Measure::Alone(scaling::measure)),
     ("gateway", Measure::Alone(gateway::measure)),
     ("provider", Measure::On(provider::measure)),
     ("in-place", Measure::On(in_place::measure)),

@@ -116,7 +116,7 @@ pub struct Limited {
 const LEAST_STEP: u32 = 4;
 
 impl Track {
-    /// Notes that the size is `size` now.
+    /// Notes that the size has been `size` since `now`, in milliseconds since the epoch.
     pub fn observe(&mut self, now: i64, size: u32, out: &Way<'_>, back: &Way<'_>) {
         let before = self.size.replace(size).unwrap_or(size);
         if size > before {

@@ -4,12 +4,14 @@
 //! Missing data never removes an instance, and neither does a restart of the control plane: what is not known votes for
 //! as many as there are. Nothing here writes a spec.
 
+pub mod forecast;
 mod history;
 mod plan;
 mod proposal;
 mod reason;
 mod rule;
 mod sample;
+pub mod simulate;
 
 use std::collections::BTreeMap;
 
@@ -52,7 +54,7 @@ pub struct Rule<'a> {
     pub generation: i64,
     /// By the name of the metric in the rule. One that is not there was never read.
     pub metrics: &'a Metrics,
-    /// Of a rule with `prediction`.
+    /// Of a rule with `prediction`; see [`forecast::Series`].
     pub forecast: Option<&'a Forecast>,
 }
 
@@ -202,7 +204,7 @@ pub fn decide(view: &View<'_>, state: &mut State) -> Decision {
     }
     for rule in enabled() {
         if let Some(mine) = state.rules.get_mut(&rule.spec.name) {
-            mine.settle(to);
+            mine.settle(view.now, to);
         }
     }
     Decision {

@@ -37,6 +37,8 @@ pub struct RuleState {
     real: Track,
     /// The forecast holds the size above that of `reactive`.
     lifted: bool,
+    /// The last decision of all rules, and when it was made.
+    decided: Option<(i64, u32)>,
 }
 
 /// How a rule came to its number.
@@ -64,7 +66,8 @@ impl RuleState {
     }
 
     /// `to` is what all rules together came to.
-    pub(super) fn settle(&mut self, to: u32) {
+    pub(super) fn settle(&mut self, now: i64, to: u32) {
+        self.decided = Some((now, to));
         self.lifted &= to > self.own;
     }
 
@@ -175,7 +178,10 @@ impl RuleState {
     fn size(&mut self, view: &View<'_>, out: &Way<'_>, back: &Way<'_>) -> Size {
         self.lifted &= view.current > self.own;
         let current = if self.lifted { self.own } else { view.current };
-        self.reactive.observe(view.now, current, out, back);
+        // What was decided counts from then on, and what others did from when it is seen.
+        let at = self.decided.filter(|(_, to)| *to == view.current).map_or(view.now, |(at, _)| at.min(view.now));
+        self.reactive.observe(at, current, out, back);
+        self.real.observe(at, view.current, out, back);
         let started = self.sizes.lowest(view.now, current, view.start_lag_ms.max(1));
         let ready = if self.lifted { view.ready.min(started) } else { view.ready };
         Size { current, ready: ready.min(current) }
@@ -350,9 +356,14 @@ impl Work<'_, '_> {
         wanted
     }
 
-    /// Tells what the behaviour did.
+    /// Tells what the behaviour did. Bounds hold at once, but leaving a window obeys the behaviour.
     fn behave(&mut self, wanted: u32, limited: &Limited, back: &Way<'_>, since: i64) -> u32 {
         let now = self.view.now;
+        let most = u32::try_from(self.spec.max_replicas).unwrap_or(0).max(self.bounds.min);
+        let result = limited.result.clamp(self.bounds.min, most);
+        if result == wanted {
+            return result;
+        }
         self.wake_at = self.wake_at.min(limited.wake_at);
         if let Some(kept) = limited.stabilised {
             self.limited_by = LimitedBy::Behavior;
@@ -371,8 +382,7 @@ impl Work<'_, '_> {
             let direction = if wanted > self.size.current { Direction::Out } else { Direction::In };
             self.reasons.push(Reason::Disabled { direction });
         }
-        // Bounds hold at once, but leaving a window obeys the behaviour.
-        limited.result.clamp(self.bounds.min, u32::try_from(self.spec.max_replicas).unwrap_or(0).max(self.bounds.min))
+        result
     }
 
     /// Instances that the forecast is for. What is within the tolerance of the size is no reason for more.
@@ -412,7 +422,6 @@ impl Work<'_, '_> {
     ) -> u32 {
         let now = self.view.now;
         let real = &mut state.real;
-        real.observe(now, self.view.current, out, back);
         if self.spec.prediction.is_none() || self.spec.metrics.is_empty() {
             state.lifted = false;
             return result;
