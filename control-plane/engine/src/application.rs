@@ -117,6 +117,8 @@ pub enum PauseReason {
     UserPaused,
     /// The analysis had too little to look at.
     NoTraffic,
+    /// Somebody else was asked, and gave no answer that says anything.
+    MetricsMissing,
     AnalysisFailed,
     DeadlineExceeded,
     /// Instances cannot become ready.
@@ -131,6 +133,7 @@ impl PauseReason {
             Self::ManualStep => "ManualStep",
             Self::UserPaused => "UserPaused",
             Self::NoTraffic => "NoTraffic",
+            Self::MetricsMissing => "MetricsMissing",
             Self::AnalysisFailed => "AnalysisFailed",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Failures => "Failures",

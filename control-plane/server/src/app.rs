@@ -15,8 +15,10 @@ use sampan_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::egress::Allowed;
 use crate::reconciler::{self, Note, Parts};
-use crate::registry::{Allowed, Registry};
+use crate::registry::Registry;
+use crate::sample::Sampler;
 use crate::{auth, http, retention, serve};
 
 /// Settings of a server.
@@ -33,6 +35,8 @@ pub struct Config {
     pub dev: bool,
     /// Registries (`host[:port]`) that may be anywhere and are spoken to over plain HTTP.
     pub insecure_registries: Vec<String>,
+    /// Hosts (`host[:port]`) that analyses may ask although they have a private address.
+    pub egress_allowed: Vec<String>,
     /// Subnet of the sandboxes; `None`: one chosen from the data folder's path.
     pub subnet: Option<String>,
     /// Isolation class to runtime handler, beside the usual ones or instead of them.
@@ -52,6 +56,7 @@ impl Config {
             isolation_class: None,
             dev: false,
             insecure_registries: Vec::new(),
+            egress_allowed: Vec::new(),
             subnet: None,
             handlers: BTreeMap::new(),
             client_timeout: Duration::from_secs(30),
@@ -202,13 +207,16 @@ impl Server {
             }
             None => notices.push("gateway: the runtime is not ours, so there is no internal listener".into()),
         }
-        let registry = Registry::new(Allowed { loopback: config.dev, insecure: config.insecure_registries.clone() });
+        let allowed = |named: &[String]| Allowed { loopback: config.dev, named: named.to_vec() };
+        let registry = Registry::new(allowed(&config.insecure_registries));
+        let sampler = Sampler::new(allowed(&config.egress_allowed));
         let (notes, heard) = mpsc::unbounded_channel();
         let parts = Parts {
             store: store.clone(),
             runtime: runtime.clone(),
             gateway: proxy.clone(),
             registry: registry.clone(),
+            sampler,
             default_class: default_class.clone(),
         };
         let tidy = tokio::spawn(retention::run(store.clone())).abort_handle();
