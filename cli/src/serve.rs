@@ -211,12 +211,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registries_subnets_and_handlers_are_checked_before_anything_starts() {
+    fn hosts_registries_subnets_and_handlers_are_checked_before_anything_starts() {
         for good in ["10.0.0.5:5000", "registry.example.com", "localhost"] {
             assert_eq!(registry(good).as_deref(), Ok(good));
         }
         for bad in ["", "http://r.example", "r.example/team", "r.example:x", "registry", "a b.c"] {
             assert!(registry(bad).is_err(), "{bad}");
+        }
+        for good in ["10.0.0.5:9090", "prometheus.example.com", "[fd00::1]:9090", "prometheus"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "http://h.example", "h.example/path", "u@h.example", "a b"] {
+            assert!(host(bad).is_err(), "{bad}");
         }
         for good in ["10.88.0.0/20", "192.168.7.16/28", "172.16.0.0/16"] {
             assert_eq!(subnet(good).as_deref(), Ok(good));

@@ -128,9 +128,12 @@ pub fn judge(
             continue;
         }
         let ends = check.since + analysis.interval_seconds * 1000;
-        let found = (now >= ends).then(|| match analysis.is_external() {
-            true => answer(name, analysis, check, sides, now),
-            false => Ok(window(analysis, &sides.gray.since(&check.gray), &sides.stable.since(&check.stable))),
+        let found = (now >= ends).then(|| {
+            if analysis.is_external() {
+                answer(name, analysis, check, sides, now)
+            } else {
+                Ok(window(analysis, &sides.gray.since(&check.gray), &sides.stable.since(&check.stable)))
+            }
         });
         if let Some(Err(until)) = found {
             wake = wake.min(until);

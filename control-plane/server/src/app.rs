@@ -31,7 +31,7 @@ pub struct Config {
     pub cri_endpoint: Option<String>,
     /// `None`: `kata`; with `dev`, `runc` where the host has no `kata`.
     pub isolation_class: Option<String>,
-    /// `sampan dev`: registries on loopback are allowed, and workloads end with the server.
+    /// `sampan dev`: loopback is allowed, for registries and for what analyses ask, and workloads end with the server.
     pub dev: bool,
     /// Registries (`host[:port]`) that may be anywhere and are spoken to over plain HTTP.
     pub insecure_registries: Vec<String>,
@@ -190,7 +190,7 @@ impl Server {
             ));
         }
         if config.dev {
-            notices.push("registries on loopback are allowed, over plain HTTP".into());
+            notices.push("loopback is allowed: registries over plain HTTP, and what analyses ask".into());
         }
         match node.and_then(|node| node.bridge_ip().map(|ip| (node, ip))) {
             Some((node, ip)) => {
