@@ -218,7 +218,7 @@ impl Server {
             runtime: runtime.clone(),
             gateway: proxy.clone(),
             registry: registry.clone(),
-            sampler,
+            sampler: sampler.clone(),
             default_class: default_class.clone(),
             board: board.clone(),
         };
@@ -228,6 +228,7 @@ impl Server {
             gateway: proxy.clone(),
             board: board.clone(),
             notes: notes.clone(),
+            sampler,
         };
         let beside = [
             tokio::spawn(retention::run(store.clone())).abort_handle(),

@@ -1,9 +1,12 @@
 //! What the server keeps beside objects: rows of the engine, and how they are read and written.
 
+use std::collections::BTreeMap;
+
 use sampan_engine::application::State;
 use sampan_engine::instance::Instance;
 use sampan_engine::revision::Revision;
 use sampan_engine::scaling;
+use sampan_engine::scaling::forecast::Series;
 use sampan_schema::operation::{Operation, Phase, Progress};
 use sampan_store::{Reader, StoreError, Tx};
 use serde::de::DeserializeOwned;
@@ -15,6 +18,8 @@ pub const INSTANCES: &str = "instances";
 pub const REVISIONS: &str = "revisions";
 
 pub const SCALING: &str = "scaling";
+/// Loads of earlier days, of rules with `prediction`; the parent is the application.
+pub const LOADS: &str = "scaling-loads";
 
 /// What the autoscaler has decided about an application. There is one while a rule of the application is enabled.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +79,22 @@ pub fn scaled(r: &Reader<'_>, app: &str) -> Result<Option<Scaled>, StoreError> {
 
 pub fn put_scaled(tx: &Tx<'_>, app: &str, scaled: &Scaled) -> Result<(), StoreError> {
     tx.put_document(SCALING, app, app, &encode(scaled)?)
+}
+
+/// By rule.
+pub fn series(r: &Reader<'_>, app: &str) -> Result<BTreeMap<String, Series>, StoreError> {
+    let rule = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
+    r.documents(LOADS, Some(app))?.into_iter().map(|d| Ok((rule(&d.key), decode(d.doc)?))).collect()
+}
+
+/// Stores those there are, and forgets the others.
+pub fn put_series(tx: &Tx<'_>, app: &str, all: &BTreeMap<String, Series>) -> Result<(), StoreError> {
+    for d in tx.documents(LOADS, Some(app))? {
+        if !all.keys().any(|rule| d.key == format!("{app}/{rule}")) {
+            tx.remove_document(LOADS, &d.key)?;
+        }
+    }
+    all.iter().try_for_each(|(rule, series)| tx.put_document(LOADS, &format!("{app}/{rule}"), app, &encode(series)?))
 }
 
 /// A new operation in phase Pending.

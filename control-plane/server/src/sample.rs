@@ -48,14 +48,20 @@ impl Sampler {
         }
     }
 
-    async fn ask(
-        &self,
-        question: &Question,
-        about: &Subject,
-        token: Option<&str>,
-        limit: Duration,
-    ) -> Result<Sample, String> {
-        let url = address(question, about).ok_or("its url is no address")?;
+    /// One GET, for a JSON answer; with the host that gave it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn get(&self, url: Url, limit: Duration) -> Result<(String, Value), String> {
+        let (host, client) = self.open(&url, limit).await?;
+        let answer = client.get(url).send().await;
+        let answer = answer.map_err(|e| format!("{host} cannot be reached: {}", egress::cause(&e)))?;
+        let body = json_of(answer, &host).await?;
+        Ok((host, body))
+    }
+
+    /// A client for the host of an address, when it may be asked.
+    async fn open(&self, url: &Url, limit: Duration) -> Result<(String, reqwest::Client), String> {
         let host = match url.port() {
             Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
             None => url.host_str().unwrap_or_default().to_owned(),
@@ -69,6 +75,18 @@ impl Sampler {
         })?;
         // A proxy would look the name up again.
         let client = passed.client(limit).no_proxy().build().map_err(|_| "TLS cannot be set up".to_owned())?;
+        Ok((host, client))
+    }
+
+    async fn ask(
+        &self,
+        question: &Question,
+        about: &Subject,
+        token: Option<&str>,
+        limit: Duration,
+    ) -> Result<Sample, String> {
+        let url = address(question, about).ok_or("its url is no address")?;
+        let (host, client) = self.open(&url, limit).await?;
         let is_webhook = question.analysis.kind == AnalysisType::Webhook;
         let mut wait = PAUSE;
         let mut why = String::new();
@@ -132,7 +150,12 @@ fn is_passing(answer: &Response) -> bool {
     answer.status().is_server_error() || answer.status().as_u16() == 429
 }
 
-async fn number_of(mut answer: Response, host: &str) -> Result<Sample, String> {
+async fn number_of(answer: Response, host: &str) -> Result<Sample, String> {
+    let body = json_of(answer, host).await?;
+    number(&body).map_err(|why| format!("{host} {why}"))
+}
+
+async fn json_of(mut answer: Response, host: &str) -> Result<Value, String> {
     if !answer.status().is_success() {
         return Err(format!("{host} answered {}", answer.status().as_u16()));
     }
@@ -144,12 +167,11 @@ async fn number_of(mut answer: Response, host: &str) -> Result<Sample, String> {
         }
         body.extend_from_slice(&part);
     }
-    let body: Value = serde_json::from_slice(&body).map_err(|_| format!("{host} did not answer as Prometheus does"))?;
-    number(&body).map_err(|why| format!("{host} {why}"))
+    serde_json::from_slice(&body).map_err(|_| format!("{host} did not answer with JSON"))
 }
 
 /// The one number of an instant query.
-fn number(body: &Value) -> Result<Sample, String> {
+pub fn number(body: &Value) -> Result<Sample, String> {
     let value = match body.pointer("/data/resultType").and_then(Value::as_str) {
         Some("scalar") => body.pointer("/data/result/1"),
         Some("vector") => match body.pointer("/data/result").and_then(Value::as_array).map(Vec::as_slice) {

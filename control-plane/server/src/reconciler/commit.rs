@@ -50,7 +50,9 @@ impl Reconciler {
                 state.image.clone_from(&latest.image);
             }
             if d.finished {
-                for collection in [objects::INSTANCES, objects::REVISIONS, objects::STATES, objects::SCALING] {
+                for collection in
+                    [objects::INSTANCES, objects::REVISIONS, objects::STATES, objects::SCALING, objects::LOADS]
+                {
                     tx.remove_documents(collection, app)?;
                 }
                 if let Some(o) = tx.latest_operation("application", ns, name)? {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sampan_engine::scaling::{self, Decision, Metrics, Requests, Rollout, Sample, View};
+use sampan_engine::scaling::{self, Decision, Metrics, Reading, Requests, Rollout, Sample, View};
 use sampan_gateway::Load;
 use sampan_schema::scaling_rule::Spec;
 use sampan_store::{EventType, NewEvent, StoreError};
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Parts;
 use super::board::{Facts, Shown};
 use super::history::{Loads, Usages};
+use super::outlook::Outlook;
 use super::signals::{self, Measured};
 use crate::objects::{self, Scaled};
 use crate::reconciler::Note;
@@ -20,6 +21,7 @@ const STORE_MS: i64 = 60_000;
 /// Start-up times that are remembered.
 const LAGS: usize = 20;
 
+#[derive(PartialEq)]
 pub(super) struct Rule {
     pub spec: Spec,
     pub generation: i64,
@@ -40,12 +42,13 @@ pub(super) struct Application {
     /// Since when more instances are wanted than ready.
     growing: Option<i64>,
     lags: VecDeque<i64>,
+    outlook: Outlook,
     /// What the last decision in the log came to, and what was wanted.
     logged: Option<(u32, Vec<u32>, scaling::LimitedBy)>,
 }
 
 impl Application {
-    pub fn new(rules: Vec<Rule>, stored: Option<Scaled>, now: i64) -> Self {
+    pub fn new(rules: Vec<Rule>, stored: Option<Scaled>, outlook: Outlook, now: i64) -> Self {
         let state = stored.as_ref().map(|s| s.state.clone()).unwrap_or_default();
         Self {
             rules,
@@ -59,7 +62,26 @@ impl Application {
             waiting: 0,
             growing: None,
             lags: VecDeque::new(),
+            outlook,
             logged: None,
+        }
+    }
+
+    /// The rules as they are now. An answer to what was asked before says nothing about them.
+    pub fn follow(&mut self, rules: Vec<Rule>) {
+        if rules != self.rules {
+            self.answers.clear();
+            self.rules = rules;
+        }
+    }
+
+    /// What somebody else says of a metric. A value stays, with its age, while there is no newer one.
+    pub fn answered(&mut self, of: (String, String), result: Result<f64, String>, now: i64) {
+        match result {
+            Ok(value) => {
+                self.answers.insert(of, Sample::fresh(Reading::Total(value), now));
+            }
+            Err(why) => self.answers.entry(of).or_default().problem = why,
         }
     }
 
@@ -84,6 +106,9 @@ impl Application {
         let measured = Measured { loads: &self.loads, usages, facts: &facts, answers: &self.answers };
         let metrics: Vec<Metrics> =
             self.rules.iter().map(|rule| signals::metrics(&rule.spec, &measured, now)).collect();
+        let start_lag_ms = self.start_lag();
+        let specs = self.rules.iter().map(|r| &r.spec).zip(&metrics);
+        let forecasts = self.outlook.look(specs, start_lag_ms, now);
         let rules: Vec<scaling::Rule<'_>> = self
             .rules
             .iter()
@@ -92,7 +117,7 @@ impl Application {
                 spec: &rule.spec,
                 generation: rule.generation,
                 metrics,
-                forecast: None,
+                forecast: forecasts.get(&rule.spec.name),
             })
             .collect();
         let view = View {
@@ -101,7 +126,7 @@ impl Application {
             rules: &rules,
             current,
             ready: facts.ready(),
-            start_lag_ms: self.start_lag(),
+            start_lag_ms,
             rollout: if facts.releasing { Rollout::Active } else { Rollout::None },
             quota: None,
             requests: Requests { last: self.last_request, waiting: self.waiting },
@@ -148,7 +173,8 @@ impl Application {
         let outcome = (decision.to, wanted, decision.limited_by);
         // What is held back second after second is one line of the log.
         let log = decision.to != decision.from || (decision.is_notable() && self.logged.as_ref() != Some(&outcome));
-        let due = now - self.stored_at >= STORE_MS && before.is_none_or(|s| s.state != self.state);
+        let loads = self.outlook.is_due(now);
+        let due = loads || now - self.stored_at >= STORE_MS && before.is_none_or(|s| s.state != self.state);
         if !changed && !log && !due {
             return Ok(());
         }
@@ -162,6 +188,9 @@ impl Application {
                 return Ok::<_, StoreError>(());
             }
             objects::put_scaled(tx, name, &scaled)?;
+            if loads {
+                self.outlook.store(tx, name)?;
+            }
             if log {
                 tx.append_decision(ns, app, &logged(decision, &sentence), now)?;
             }
@@ -178,6 +207,9 @@ impl Application {
             }
             Ok(())
         })?;
+        if loads {
+            self.outlook.stored(now);
+        }
         self.stored = Some(scaled);
         self.stored_at = now;
         if log {

@@ -5,7 +5,9 @@
 
 mod application;
 pub mod board;
+mod fetch;
 mod history;
+mod outlook;
 mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,18 +18,22 @@ use sampan_engine::runtime::{Runtime, RuntimeError, Usage};
 use sampan_gateway::Gateway;
 use sampan_schema::scaling_rule::{MetricType, Spec};
 use sampan_store::{Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::application::Application;
 use self::board::Board;
 use self::history::Usages;
+use self::outlook::Outlook;
 use crate::clock::now_ms;
 use crate::objects;
 use crate::reconciler::Note;
+use crate::sample::Sampler;
 
 const TICK: Duration = Duration::from_secs(1);
 /// The node is asked, and rules are read again, so often.
 const SLOW_MS: i64 = 15_000;
+/// Questions to others, at once.
+const AT_ONCE: usize = 16;
 
 /// What the loop needs from outside.
 pub struct Parts {
@@ -36,11 +42,16 @@ pub struct Parts {
     pub gateway: Gateway,
     pub board: Arc<Board>,
     pub notes: mpsc::UnboundedSender<Note>,
+    pub sampler: Sampler,
 }
 
 enum Heard {
     Usage(Result<Vec<Usage>, RuntimeError>),
+    Answer { of: Question, result: Result<f64, String> },
 }
+
+/// Application, rule and metric.
+type Question = (String, String, String);
 
 struct Scaler {
     parts: Parts,
@@ -49,6 +60,10 @@ struct Scaler {
     usages: Usages,
     asking: bool,
     asked_at: i64,
+    /// Questions to others that are under way.
+    open: BTreeSet<Question>,
+    /// So many are asked at once.
+    room: Arc<Semaphore>,
     /// When the rules were read last; 0: they must be read.
     read_at: i64,
 }
@@ -63,6 +78,8 @@ pub async fn run(parts: Parts) {
         usages: Usages::default(),
         asking: false,
         asked_at: 0,
+        open: BTreeSet::new(),
+        room: Arc::new(Semaphore::new(AT_ONCE)),
         read_at: 0,
     };
     let mut tick = tokio::time::interval(TICK);
@@ -101,6 +118,13 @@ impl Scaler {
                     }
                 }
             }
+            Heard::Answer { of, result } => {
+                self.open.remove(&of);
+                let (app, rule, metric) = of;
+                if let Some(app) = self.applications.get_mut(&app) {
+                    app.answered((rule, metric), result, now_ms());
+                }
+            }
         }
     }
 
@@ -113,9 +137,12 @@ impl Scaler {
                 Err(error) => tracing::error!(%error, "scaling rules cannot be read; trying again"),
             }
         }
-        if (now - self.asked_at >= SLOW_MS || now < self.asked_at) && self.wants_usage() {
+        if now - self.asked_at >= SLOW_MS || now < self.asked_at {
             self.asked_at = now;
-            self.ask();
+            if self.wants_usage() {
+                self.ask();
+            }
+            self.ask_others();
         }
         let mut loads = self.parts.gateway.loads();
         for (name, app) in &mut self.applications {
@@ -152,6 +179,31 @@ impl Scaler {
         });
     }
 
+    /// Asks each address that is not being asked already. An answer, or why there is none, comes in bounded time.
+    fn ask_others(&mut self) {
+        for (app, application) in &self.applications {
+            for rule in &application.rules {
+                for (name, metric) in &rule.spec.metrics {
+                    let of = (app.clone(), rule.spec.name.clone(), name.clone());
+                    let outside = matches!(metric.kind, MetricType::Prometheus | MetricType::External);
+                    if !outside || !self.open.insert(of.clone()) {
+                        continue;
+                    }
+                    let (tell, sampler, metric) = (self.tell.clone(), self.parts.sampler.clone(), metric.clone());
+                    let room = self.room.clone();
+                    tokio::spawn(async move {
+                        let work = tokio::spawn(async move {
+                            let _place = room.acquire().await;
+                            fetch::fetch(&sampler, &metric).await
+                        });
+                        let result = work.await.unwrap_or_else(|_| Err("the server broke off, see its log".into()));
+                        let _ = tell.send(Heard::Answer { of, result });
+                    });
+                }
+            }
+        }
+    }
+
     /// The enabled rules as they are stored now.
     fn read(&mut self, now: i64) -> Result<(), StoreError> {
         let (objects, stored) = self.parts.store.read(|r| {
@@ -173,6 +225,7 @@ impl Scaler {
             self.parts.store.write(|tx| {
                 for app in &over {
                     tx.remove_document(objects::SCALING, app)?;
+                    tx.remove_documents(objects::LOADS, app)?;
                 }
                 Ok::<_, StoreError>(())
             })?;
@@ -181,10 +234,13 @@ impl Scaler {
         let watched = rules.keys().cloned().collect();
         for (name, rules) in rules {
             match self.applications.get_mut(&name) {
-                Some(app) => app.rules = rules,
+                Some(app) => app.follow(rules),
                 None => {
-                    let stored = self.parts.store.read(|r| objects::scaled(r, &name))?;
-                    self.applications.insert(name, Application::new(rules, stored, now));
+                    let read = |r: &sampan_store::Reader<'_>| {
+                        Ok::<_, StoreError>((objects::scaled(r, &name)?, Outlook::read(r, &name)?))
+                    };
+                    let (stored, outlook) = self.parts.store.read(read)?;
+                    self.applications.insert(name, Application::new(rules, stored, outlook, now));
                 }
             }
         }
