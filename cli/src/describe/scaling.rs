@@ -16,7 +16,7 @@ pub(super) fn text(id: &str, scaling: &Scaling) -> String {
         "" | "none" => scaling.desired.to_string(),
         by => format!("{} (limited by {by})", scaling.desired),
     };
-    let waiting = (scaling.waiting > 0).then(|| scaling.waiting.to_string()).unwrap_or_default();
+    let waiting = if scaling.waiting > 0 { scaling.waiting.to_string() } else { String::new() };
     let mut parts = vec![pairs(&[
         ("application", id.to_owned()),
         ("instances", format!("{}, {} ready", scaling.current, scaling.ready)),

@@ -169,3 +169,43 @@ async fn rules_that_cannot_be_are_refused() {
     let (status, answer) = b.update(&rule_path("r5"), &turned).await;
     assert_eq!((status, &answer["errors"][0]["field_path"]), (400, &json!("min_replicas")), "{answer}");
 }
+
+/// Answers every request with this number, until it is dropped.
+async fn meter(value: f64) -> (String, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/load", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let body = format!("{{\"value\": {value}}}");
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    (address, serving)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_somebody_else_counts_and_its_outage_never_scales_in() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let (address, serving) = meter(35.0).await;
+    let mut rule = by_requests();
+    rule["metrics"] = json!({ "rows": { "type": "external", "target": 10, "endpoint": address } });
+    rule["prediction"] = json!({});
+    assert_eq!(b.create(&rule_path("rows"), &rule).await.0, 201);
+    ready(&b, 4).await;
+    let shown = scaling(&b).await;
+    let metric = &shown["rules"][0]["metrics"]["rows"];
+    assert_eq!((&metric["current"], &metric["wanted"]), (&json!(35.0), &json!(4)), "{shown}");
+    assert_eq!(b.get(&rule_path("rows")).await["status"]["metrics"]["rows"]["healthy"], true);
+    serving.abort();
+    // Another generation of the rule, of which nothing was read.
+    rule["max_replicas"] = 8.into();
+    assert_eq!(b.update(&rule_path("rows"), &rule).await.0, 200);
+    wait_for("the outage", async || scaling(&b).await["rules"][0]["metrics"]["rows"]["problem"] != "").await;
+    stays("four instances", Duration::from_secs(3), async || scaling(&b).await["desired"] == 4).await;
+    assert_eq!(b.get(&rule_path("rows")).await["status"]["metrics"]["rows"]["healthy"], false);
+}

@@ -600,3 +600,51 @@ fn truncated_wal_is_no_corruption() {
     drop(cut);
     assert_eq!(integrity(&copy), "ok");
 }
+
+#[test]
+fn decisions_are_kept_by_number_and_by_time() {
+    let (_dir, path) = temp();
+    let store = Store::open(&path).unwrap();
+    let write = |name: &str, at: i64| {
+        let done: Done = store.write(|tx| tx.append_decision("n", name, &json!({ "at": at }), at));
+        done.unwrap();
+    };
+    let ats = |name: &str, limit: usize| -> Vec<i64> {
+        let found = store.read(|r| r.latest_decisions("n", name, limit)).unwrap();
+        assert!(found.iter().all(|d| d.doc["at"] == d.at));
+        found.iter().map(|d| d.at).collect()
+    };
+    for at in 1..=5 {
+        write("a", at);
+    }
+    write("b", 9);
+    assert_eq!((ats("a", 3), ats("b", 3), ats("c", 3)), (vec![3, 4, 5], vec![9], vec![]));
+    assert_eq!(store.write(|tx| tx.purge_decisions(4)), Ok(3));
+    assert_eq!(ats("a", 9), [4, 5]);
+    let most = DECISIONS_PER_APPLICATION as i64;
+    let done: Done = store.write(|tx| {
+        for at in 10..10 + most {
+            tx.append_decision("n", "a", &json!({ "at": at }), at)?;
+        }
+        Ok(())
+    });
+    done.unwrap();
+    let left = ats("a", DECISIONS_PER_APPLICATION + 1);
+    assert_eq!((left.len(), left[0]), (DECISIONS_PER_APPLICATION, 10));
+    assert_eq!(ats("b", 3), [9], "another application's stay");
+    assert_eq!(store.write(|tx| tx.remove_decisions("n", "a")), Ok(DECISIONS_PER_APPLICATION));
+    assert_eq!((ats("a", 1), ats("b", 1)), (vec![], vec![9]));
+}
+
+#[test]
+fn a_database_of_the_first_release_is_migrated() {
+    let (_dir, path) = temp();
+    insert(&Store::open(&path).unwrap(), "a", "b", 1).unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("DROP TABLE scaling_decisions; DELETE FROM migrations WHERE version > 1;").unwrap();
+    drop(conn);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.read(|r| r.count_objects("app", None)), Ok(1));
+    let done: Done = store.write(|tx| tx.append_decision("n", "a", &json!({}), 1));
+    done.unwrap();
+}
