@@ -268,6 +268,29 @@ async fn a_rollback_further_back_than_the_window_goes_by_the_steps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_comes_from_a_secret_that_stays_and_without_it_the_release_pauses() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let gate = json!({ "gate": {
+        "type": "webhook", "url": "http://127.0.0.1:9/", "interval_seconds": 1, "failure_limit": 1, "auth_secret": "gate",
+    } });
+    let judged = policy(json!({ "on_failure": "rollback", "steps": [{ "weight_percent": 50 }], "analysis": gate }));
+    let absent = (422, "REFERENCE_NOT_FOUND", "analysis[\"gate\"].auth_secret", "SMP041");
+    assert_eq!(refusal(&b.create(CAREFUL, &judged).await), absent);
+    let secret = "/v1/namespaces/shop/secrets/gate";
+    assert_eq!(b.create(secret, &json!({ "data_wo": { "other": "hush" }, "wo_version": 1 })).await.0, 201);
+    assert_eq!(b.create(CAREFUL, &judged).await.0, 201);
+    let (status, p) = b.send("DELETE", secret, &[("if-match", "*")], None).await;
+    assert_eq!((status, &p["by"]), (409, &json!(["gray_policy shop/careful"])), "{p}");
+
+    b.deployed(&gray(IMAGE_A, 2)).await;
+    let (_, answer) = b.update(CART, &gray(IMAGE_B, 2)).await;
+    let paused = b.finish(&answer).await;
+    assert_eq!((&paused["phase"], &paused["reason"]), (&json!("Paused"), &json!("MetricsMissing")), "{paused}");
+    assert_eq!(paused["message"], "gate: secret \"gate\" has no key \"token\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verbs_need_a_release_that_is_under_way() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;
