@@ -13,12 +13,13 @@ mod outlier;
 mod pool;
 mod proxy;
 mod serve;
+mod snapshot;
 mod source;
+mod timer;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::gauge::Gauge;
-use crate::meter::Meter;
-use crate::pool::EndpointState;
+use crate::snapshot::{Registry, Snapshot};
 pub use crate::source::Source;
 
 /// What can go wrong in the gateway's own calls.
@@ -124,24 +124,6 @@ pub(crate) enum Stage {
     Killed,
 }
 
-/// A table with what its requests need.
-#[derive(Default)]
-pub(crate) struct Snapshot {
-    table: Arc<RouteTable>,
-    endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
-    counters: HashMap<String, Arc<AtomicU64>>,
-}
-
-#[derive(Default)]
-struct Registry {
-    /// Also those that left and still have requests in flight.
-    endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
-    /// Tables so far.
-    applied: u64,
-    /// By application and revision.
-    revisions: BTreeMap<(String, String), Arc<Meter>>,
-}
-
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").field("public", &self.public).finish_non_exhaustive()
@@ -185,41 +167,9 @@ impl Gateway {
         if generation < old.table.generation {
             return Err(GatewayError::OlderTable { held: old.table.generation, offered: generation });
         }
-        // Those that had left before and are done; what left with the last table stays readable until now.
-        registry.endpoints.retain(|_, state| state.is_live() || state.in_flight.get() > 0);
-        registry.applied += 1;
-        let mut next = Snapshot { table: table.clone(), ..Snapshot::default() };
-        next.endpoints.reserve(registry.endpoints.len());
-        // Meters by their address: there are as many names as endpoints, and most are the same.
-        let mut named: HashSet<*const Meter> = HashSet::new();
-        for rule in table.hosts.values().flat_map(|h| &h.rules) {
-            let counter = old.counters.get(&rule.name).cloned().unwrap_or_default();
-            next.counters.insert(rule.name.clone(), counter);
-            for backend in &rule.backends {
-                let application = format!("{}/{}", backend.namespace, backend.application);
-                let gray = backend.gray.as_ref();
-                for endpoint in backend.endpoints.iter().chain(gray.into_iter().flat_map(|g| &g.endpoints)) {
-                    // Most are in the table twice: by their route and by their internal host.
-                    if next.endpoints.contains_key(endpoint.key.as_str()) {
-                        continue;
-                    }
-                    let state = registry.endpoint(&endpoint.key, &application, &endpoint.revision);
-                    state.join(registry.applied);
-                    next.endpoints.insert(state.key.clone(), state);
-                }
-                // It keeps its counters while none of its instances is ready.
-                let known = gray.and_then(|g| registry.revisions.get(&(application, g.revision.clone())));
-                named.extend(known.map(Arc::as_ptr));
-            }
-        }
-        self.inner.snapshot.store(Arc::new(next));
-        for state in registry.endpoints.values() {
-            if !state.is_of(registry.applied) {
-                state.leave();
-            }
-        }
-        named.extend(registry.endpoints.values().map(|state| Arc::as_ptr(&state.revision_meter)));
-        registry.revisions.retain(|_, meter| named.contains(&Arc::as_ptr(meter)));
+        let next = Arc::new(registry.enter(&old, table));
+        self.inner.snapshot.store(next.clone());
+        registry.leave(&old, &next);
         Ok(generation)
     }
 
@@ -289,18 +239,6 @@ impl Gateway {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registry {
-    fn endpoint(&mut self, key: &str, application: &str, revision: &str) -> Arc<EndpointState> {
-        if let Some(state) = self.endpoints.get(key) {
-            return state.clone();
-        }
-        let meter = self.revisions.entry((application.to_owned(), revision.to_owned())).or_default().clone();
-        let state = Arc::new(EndpointState::new(key, application, revision, meter));
-        self.endpoints.insert(state.key.clone(), state.clone());
-        state
     }
 }
 

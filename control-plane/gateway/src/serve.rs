@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,7 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::gauge::{Gauge, Held};
-use crate::{Inner, Stage, proxy};
+use crate::io::ClientStream;
+use crate::timer::OneTimer;
+use crate::{Inner, Stage, headers, proxy};
 
 const MAX_HEADERS: usize = 128;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -25,6 +28,21 @@ const MAX_STREAMS: u32 = 128;
 /// A client of HTTP/2 that does not answer for so long is gone.
 pub(crate) const PING: Duration = Duration::from_secs(20);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Who is connected, as its requests need it.
+pub(crate) struct Client {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) listener: Listener,
+    pub(crate) ip: IpAddr,
+    /// The address as endpoints are told it.
+    pub(crate) name: HeaderValue,
+}
+
+impl Client {
+    fn new(inner: Arc<Inner>, listener: Listener, peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { inner, listener, ip: peer.ip(), name: headers::address(peer.ip()) })
+    }
+}
 
 /// `_held` is dropped last: whoever waits for it knows that nothing of the connection is left.
 pub(crate) async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener, _held: Held) {
@@ -65,17 +83,18 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<Option<bool>> {
 }
 
 async fn serve_http1(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener) {
+    let client = Client::new(inner.clone(), kind, peer);
     let service = service_fn(|request| {
-        let inner = inner.clone();
-        async move { Ok::<_, Infallible>(proxy::handle(inner, kind, peer, request).await) }
+        let client = client.clone();
+        async move { Ok::<_, Infallible>(proxy::handle(client, request).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(OneTimer::default())
         .header_read_timeout(inner.options.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(ClientStream(stream)), service)
         .with_upgrades();
     run(inner, peer, connection, |c| c.graceful_shutdown(), std::future::pending).await;
 }
@@ -83,11 +102,11 @@ async fn serve_http1(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, ki
 async fn serve_http2(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener) {
     let streams = Arc::new(Streams::default());
     let service = {
-        let (inner, streams) = (inner.clone(), streams.clone());
+        let (client, streams) = (Client::new(inner.clone(), kind, peer), streams.clone());
         service_fn(move |request| {
-            let (inner, held) = (inner.clone(), streams.enter());
+            let (client, held) = (client.clone(), streams.enter());
             async move {
-                let mut answer = proxy::handle(inner, kind, peer, request).await;
+                let mut answer = proxy::handle(client, request).await;
                 answer.body_mut().hold(held);
                 Ok::<_, Infallible>(answer)
             }

@@ -135,7 +135,8 @@ struct Reconciler {
     dirty: BTreeSet<String>,
     routes_dirty: bool,
     /// What serves, by app; the route table is made from it.
-    serving: BTreeMap<String, Served>,
+    serving: BTreeMap<String, Arc<Served>>,
+    tables: route::Builder,
     generation: u64,
 }
 
@@ -164,6 +165,7 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         dirty: BTreeSet::new(),
         routes_dirty: true,
         serving: BTreeMap::new(),
+        tables: route::Builder::default(),
         generation: 0,
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -294,8 +296,8 @@ impl Reconciler {
         self.generation += 1;
         // Also those that drain: what they still answer may call others.
         let sandboxes = self.sandboxes.values().flatten().filter(|s| s.ready);
-        let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.clone()))).collect();
-        let table = route::table(self.generation, &routes, &self.serving, sources);
+        let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.as_str().into()))).collect();
+        let table = self.tables.table(self.generation, &routes, &self.serving, sources);
         if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
             tracing::error!(error = %e, "the gateway refuses the route table");
         }
