@@ -1,6 +1,8 @@
 //! The route table and the choice made from it. The gateway executes both and adds no rule of its own.
 
+mod application;
 mod bucket;
+mod candidates;
 mod matches;
 mod table;
 mod warm;
@@ -15,30 +17,35 @@ use sampan_schema::application::Port;
 use serde::{Deserialize, Serialize};
 
 use self::bucket::WHOLE;
+pub use self::candidates::Candidates;
 pub use self::matches::{MatchError, Matcher};
-pub use self::table::table;
+pub use self::table::{Builder, table};
 pub use self::warm::Warmup;
 
 /// One instance's container attempt that may receive requests.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// `instance/attempt`: requests in flight are counted under this key, across tables.
-    pub key: String,
+    pub key: Arc<str>,
     pub addr: SocketAddr,
-    pub revision: String,
+    pub revision: Arc<str>,
     /// Slow start, while it lasts and after.
     pub warmup: Option<Warmup>,
 }
 
+/// Endpoints of one side. Backends with the same ones share the list, and so do tables of which each follows from the
+/// one before: what was seen at the same address is the same.
+pub type Endpoints = Arc<[Endpoint]>;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
-    pub namespace: String,
-    pub application: String,
+    pub namespace: Arc<str>,
+    pub application: Arc<str>,
     /// Basis points. Those of a rule sum to 10 000; 0 gets nothing.
     pub weight: u32,
     /// Ready ones of baseline: all of them while there is no split. Empty, with gray: the gateway answers 503 for
     /// requests that choose this backend.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Endpoints,
     /// The other side, while a release with a split runs.
     pub gray: Option<Gray>,
 }
@@ -47,14 +54,14 @@ pub struct Backend {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gray {
     /// Ready ones.
-    pub endpoints: Vec<Endpoint>,
-    pub revision: String,
+    pub endpoints: Endpoints,
+    pub revision: Arc<str>,
     /// Share of what no match chose, in basis points: 0 when no endpoint is ready, 10 000 when baseline has none.
     pub weight: u32,
     pub matches: Arc<[Matcher]>,
     pub sticky: Option<Key>,
     /// Name of the lane.
-    pub tag: String,
+    pub tag: Arc<str>,
     pub salt: u64,
 }
 
@@ -80,7 +87,7 @@ pub enum PathKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// `namespace/route/rule`; the host of an internal host.
-    pub name: String,
+    pub name: Arc<str>,
     pub path: (PathKind, String),
     pub backends: Vec<Backend>,
 }
@@ -93,14 +100,14 @@ pub struct Host {
     pub rules: Vec<Rule>,
 }
 
-/// The whole table. Never patched: computed from desired state and swapped.
+/// The whole table. Never patched: it follows from desired state as a whole, and is swapped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteTable {
     pub generation: u64,
     /// Lower-case host, without port. A key `*.rest` is a wildcard for one leftmost label.
     pub hosts: BTreeMap<String, Host>,
     /// Namespace of an instance, by its address: a lane is believed only from the namespace it leads to.
-    pub sources: BTreeMap<IpAddr, String>,
+    pub sources: BTreeMap<IpAddr, Arc<str>>,
     /// Applications (`namespace/application`) whose requests wait while none of their endpoints is there: something is
     /// being started for them. All others are answered with 503 then.
     pub buffers: BTreeMap<String, Buffer>,
@@ -187,7 +194,7 @@ pub struct Forward<'a> {
     pub rule: &'a str,
     pub side: Side,
     /// Try these in order: the first is chosen, the rest are where a safe retry goes. All are of one side.
-    pub endpoints: Vec<&'a Endpoint>,
+    pub endpoints: Candidates<'a>,
     /// The lane that the request goes on with, whichever side it is.
     pub lane: Option<String>,
     pub cookie: Option<Cookie<'a>>,
@@ -216,8 +223,9 @@ pub fn route<'a>(table: &'a RouteTable, facts: &Facts<'_>, seq: u64) -> Choice<'
 
 /// The rule of a request: the first half of [`route`], which says whose counter the second half needs.
 pub fn find<'a>(table: &'a RouteTable, listener: Listener, host: &str, path: &str) -> Option<&'a Rule> {
-    let host = host.to_ascii_lowercase();
-    let found = table.hosts.get(&host).or_else(|| {
+    let is_lower = !host.bytes().any(|b| b.is_ascii_uppercase());
+    let host = if is_lower { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) };
+    let found = table.hosts.get(&*host).or_else(|| {
         let (_, rest) = host.split_once('.')?;
         table.hosts.get(&format!("*.{rest}"))
     });
@@ -237,18 +245,17 @@ pub fn choose<'a>(table: &RouteTable, rule: &'a Rule, facts: &Facts<'_>, seq: u6
     };
     let Some(backend) = rule.backends.get(index) else { return nothing(String::new()) };
     let Placed { side, lane, cookie } = place(backend, facts, trusted_lane(table, facts, &backend.namespace), point);
-    let gray = backend.gray.as_ref().map(|g| g.endpoints.as_slice()).unwrap_or_default();
+    let gray = backend.gray.as_ref().map_or(&backend.endpoints, |g| &g.endpoints);
     // A lane that leads to baseline is the one way to a side without an endpoint.
     let (side, endpoints) = match side {
         Side::Baseline if backend.endpoints.is_empty() => (Side::Gray, gray),
-        Side::Baseline => (side, backend.endpoints.as_slice()),
+        Side::Baseline => (side, &backend.endpoints),
         Side::Gray => (side, gray),
     };
     if endpoints.is_empty() {
         return nothing(format!("{}/{}", backend.namespace, backend.application));
     }
-    let (before, from) = endpoints.split_at(warm::turn(endpoints, seq, facts.now));
-    let endpoints = from.iter().chain(before).collect();
+    let endpoints = Candidates::new(endpoints, warm::turn(endpoints, seq, facts.now));
     let lane = lane.map(str::to_owned);
     Choice::Forward(Forward { rule: &rule.name, side, endpoints, lane, cookie })
 }
@@ -256,7 +263,7 @@ pub fn choose<'a>(table: &RouteTable, rule: &'a Rule, facts: &Facts<'_>, seq: u6
 /// A lane counts when an instance of the target's own namespace sends it.
 fn trusted_lane<'a>(table: &RouteTable, facts: &Facts<'a>, namespace: &str) -> Option<&'a str> {
     let caller = table.sources.get(&facts.client.to_canonical());
-    let trusted = facts.listener == Listener::Internal && caller.is_some_and(|c| c == namespace);
+    let trusted = facts.listener == Listener::Internal && caller.is_some_and(|c| **c == *namespace);
     facts.lane.filter(|lane| trusted && sampan_schema::name::is_name(lane))
 }
 
@@ -277,7 +284,7 @@ where
         return at(Side::Baseline, lane, None);
     };
     if let Some(lane) = lane {
-        let side = if gray.tag == lane { Side::Gray } else { Side::Baseline };
+        let side = if *gray.tag == *lane { Side::Gray } else { Side::Baseline };
         return at(side, Some(lane), None);
     }
     if gray.matches.iter().any(|m| m.holds(facts)) {
@@ -363,9 +370,9 @@ pub struct Served {
 /// An instance that may take requests, as the table builder sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
-    pub key: String,
+    pub key: Arc<str>,
     pub ip: IpAddr,
-    pub revision: String,
+    pub revision: Arc<str>,
     /// Ports of its revision, by name.
     pub ports: BTreeMap<String, Port>,
     pub warmup: Option<Warmup>,
@@ -379,7 +386,7 @@ mod tests {
 
     fn endpoint(n: u8) -> Endpoint {
         let addr = SocketAddr::from(([10, 0, 0, n], 80));
-        Endpoint { key: n.to_string(), addr, revision: "r".into(), warmup: None }
+        Endpoint { key: n.to_string().into(), addr, revision: "r".into(), warmup: None }
     }
 
     fn one(backends: Vec<Backend>) -> RouteTable {
@@ -387,21 +394,20 @@ mod tests {
         RouteTable {
             generation: 1,
             hosts: [("a.example".to_owned(), Host { public: true, rules })].into(),
-            sources: [(IpAddr::from([10, 0, 0, 1]), "n".to_owned()), (IpAddr::from([10, 0, 0, 9]), "m".to_owned())]
-                .into(),
+            sources: [(IpAddr::from([10, 0, 0, 1]), "n".into()), (IpAddr::from([10, 0, 0, 9]), "m".into())].into(),
             ..RouteTable::default()
         }
     }
 
     fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
-        Backend { namespace: "n".into(), application: "a".into(), weight, endpoints, gray: None }
+        Backend { namespace: "n".into(), application: "a".into(), weight, endpoints: endpoints.into(), gray: None }
     }
 
     /// Endpoint 1 is baseline, endpoint 2 gray.
     fn split(weight: u32, sticky: Option<Key>, matches: serde_json::Value) -> RouteTable {
         let matches: Vec<sampan_schema::gray_policy::Match> = serde_json::from_value(matches).unwrap();
         let gray = Gray {
-            endpoints: vec![endpoint(2)],
+            endpoints: vec![endpoint(2)].into(),
             revision: "r".into(),
             weight,
             matches: matches.iter().map(|m| Matcher::new(m).unwrap()).collect(),
@@ -490,7 +496,7 @@ mod tests {
             assert_eq!((plain.side, plain.lane.as_deref()), (Side::Baseline, None));
             for chosen in [Facts { method: "PUT", ..facts(&[]) }, Facts { path: "/api/new/x", ..facts(&[]) }] {
                 let f = forward(&t, &chosen, seq);
-                assert_eq!((f.side, f.lane.as_deref(), f.endpoints[0].key.as_str()), (Side::Gray, Some("gray"), "2"));
+                assert_eq!((f.side, f.lane.as_deref(), &*f.endpoints[0].key), (Side::Gray, Some("gray"), "2"));
             }
         }
     }
@@ -519,13 +525,13 @@ mod tests {
     #[test]
     fn a_lane_goes_on_where_gray_is_not_ready() {
         let mut t = split(0, None, serde_json::json!([]));
-        t.hosts.get_mut("a.example").unwrap().rules[0].backends[0].gray.as_mut().unwrap().endpoints.clear();
+        t.hosts.get_mut("a.example").unwrap().rules[0].backends[0].gray.as_mut().unwrap().endpoints = [].into();
         let inside = Facts { listener: Listener::Internal, lane: Some("gray"), ..facts(&[]) };
         let f = forward(&t, &inside, 0);
         assert_eq!((f.side, f.lane.as_deref()), (Side::Baseline, Some("gray")));
         // And the other way round: baseline is empty, so the only side there is answers.
         let mut t = split(10_000, None, serde_json::json!([]));
-        t.hosts.get_mut("a.example").unwrap().rules[0].backends[0].endpoints.clear();
+        t.hosts.get_mut("a.example").unwrap().rules[0].backends[0].endpoints = [].into();
         let f = forward(&t, &Facts { lane: Some("other"), ..inside }, 0);
         assert_eq!((f.side, f.lane.as_deref()), (Side::Gray, Some("other")));
     }

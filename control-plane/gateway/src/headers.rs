@@ -140,10 +140,15 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Drops what is meant for this hop only, and `more`.
 fn drop_and(headers: &mut HeaderMap, more: impl Fn(&HeaderName) -> bool) {
-    let mut dropped: Vec<HeaderName> =
-        tokens(headers).filter_map(|t| HeaderName::from_bytes(t.as_bytes()).ok()).filter(|n| *n != HOST).collect();
     // In one pass over what there is: to look for each by its name costs more than the few headers of a message.
-    dropped.extend(headers.keys().filter(|n| is_hop_by_hop(n) || more(n)).cloned());
+    let mut dropped: Vec<HeaderName> = headers.keys().filter(|n| is_hop_by_hop(n) || more(n)).cloned().collect();
+    if dropped.contains(&CONNECTION) {
+        // Most name only what is dropped in any case.
+        let named = tokens(headers).filter(|t| !["keep-alive", "upgrade"].iter().any(|k| t.eq_ignore_ascii_case(k)));
+        let named: Vec<HeaderName> =
+            named.filter_map(|t| HeaderName::from_bytes(t.as_bytes()).ok()).filter(|n| *n != HOST).collect();
+        dropped.extend(named);
+    }
     for name in dropped {
         headers.remove(name);
     }
@@ -166,28 +171,30 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// Makes a request's headers those for the endpoint, without a lane: that is the route's to set. `Host` stays.
-pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, peer: IpAddr) {
+/// `client` is its address.
+pub(crate) fn to_endpoint(headers: &mut HeaderMap, listener: Listener, client: &HeaderValue) {
     let is_public = listener == Listener::Public;
-    drop_and(headers, |n| *n == EXPECT || (is_public && is_reserved(n.as_str())));
-    lane::strip(headers);
-    let mut chain = peer.to_canonical().to_string();
-    if !is_public {
-        let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
-        if !before.is_empty() {
-            chain = format!("{}, {chain}", before.join(", "));
-        }
+    drop_and(headers, |n| *n == EXPECT || lane::is_lane(n) || (is_public && is_reserved(n.as_str())));
+    lane::strip_baggage(headers);
+    let chain = if is_public { None } else { chain(headers, client) };
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| client.clone()));
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.entry(FORWARDED_HOST).or_insert(host);
     }
-    if let Ok(value) = HeaderValue::from_str(&chain) {
-        headers.insert(FORWARDED_FOR, value);
-    }
-    if !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(FORWARDED_HOST) {
-        if let Some(host) = headers.get(HOST).cloned() {
-            headers.insert(FORWARDED_HOST, host);
-        }
-    }
+}
+
+/// The addresses that a request has come by, if there are any before this client's.
+fn chain(headers: &HeaderMap, client: &HeaderValue) -> Option<HeaderValue> {
+    let before: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+    let last = client.to_str().ok().filter(|_| !before.is_empty())?;
+    HeaderValue::from_str(&format!("{}, {last}", before.join(", "))).ok()
+}
+
+/// As endpoints are told it.
+pub(crate) fn address(ip: IpAddr) -> HeaderValue {
+    // An address has no character that a header cannot have.
+    HeaderValue::from_str(&ip.to_canonical().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// The line that makes a caller known. Without `Secure`: the gateway speaks plain HTTP, and a browser would not send
@@ -208,6 +215,9 @@ impl Headers for Seen<'_> {
 
 /// Names only the gateway may set. Some languages' servers cannot tell `_` from `-`.
 fn is_reserved(name: &str) -> bool {
+    if !name.starts_with(['x', 'f']) {
+        return false;
+    }
     let begins = |prefix: &str| name.len() >= prefix.len() && is_same(&name.as_bytes()[..prefix.len()], prefix);
     let is = |whole: &str| is_same(name.as_bytes(), whole);
     begins("x-sampan-") || begins("x-forwarded-") || is(FORWARDED.as_str()) || is("x-real-ip")
@@ -305,7 +315,7 @@ mod tests {
             ("te", "trailers"),
         ];
         let mut headers = map(&sent);
-        to_endpoint(&mut headers, Listener::Public, [10, 0, 0, 1].into());
+        to_endpoint(&mut headers, Listener::Public, &address([10, 0, 0, 1].into()));
         let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         for gone in ["x-sampan-lane", "x_sampan_lane", "x_forwarded_proto", "forwarded", "connection", "x-custom", "te"]
         {
@@ -320,7 +330,7 @@ mod tests {
         );
 
         let mut headers = map(&sent[..10]);
-        to_endpoint(&mut headers, Listener::Internal, [10, 0, 0, 1].into());
+        to_endpoint(&mut headers, Listener::Internal, &address([10, 0, 0, 1].into()));
         assert!(!headers.contains_key("x-sampan-lane") && !headers.contains_key("x_sampan_lane"));
         let baggage: Vec<_> = headers.get_all("baggage").iter().map(|v| v.to_str().unwrap()).collect();
         assert_eq!(baggage, ["user=1;p=2, k=v", "z=1"]);

@@ -1,4 +1,4 @@
-//! The socket of a connection over HTTP/1.1: hyper owns it, others may look whether the peer has closed it.
+//! Sockets. That of a connection over HTTP/1.1 is hyper's, and others may look whether the peer has closed it.
 
 use std::io;
 use std::pin::Pin;
@@ -44,13 +44,35 @@ impl SharedStream {
     }
 }
 
+/// How closely to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At the socket itself, by a call.
+    Socket,
+    /// At what the runtime was told. What came just now may be missed.
+    Events,
+}
+
+impl Socket {
+    /// It is closed or has something to read; else the error that says so to the runtime.
+    fn speaks(&self) -> io::Result<()> {
+        let mut byte = [0_u8; 1];
+        match rustix::net::recv(&self.stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Peek {
     /// Open, and nothing to read: an idle connection has nothing to say.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self, look: Look) -> bool {
         let Some(socket) = self.socket.upgrade() else { return false };
-        let mut byte = [0_u8; 1];
-        let result = rustix::net::recv(&socket.stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        matches!(result, Err(e) if e == rustix::io::Errno::WOULDBLOCK || e == rustix::io::Errno::INTR)
+        match look {
+            Look::Socket => socket.speaks().is_err(),
+            // Without an event nothing is called.
+            Look::Events => socket.stream.try_io(Interest::READABLE, || socket.speaks()).is_err(),
+        }
     }
 
     /// Resolves when the peer has closed its end, also when there is something left to read before that.
@@ -119,13 +141,7 @@ impl AsyncRead for SharedStream {
 
 impl AsyncWrite for SharedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.stream.poll_write_ready(cx))?;
-            match self.socket.stream.try_write(buf) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        poll_write_all(&self.socket.stream, cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -133,13 +149,7 @@ impl AsyncWrite for SharedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.stream.poll_write_ready(cx))?;
-            match self.socket.stream.try_write_vectored(bufs) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        poll_write_all(&self.socket.stream, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -155,5 +165,78 @@ impl AsyncWrite for SharedStream {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             Err(e) => Poll::Ready(Err(e.into())),
         }
+    }
+}
+
+/// Parts that are no longer are written as one: to copy them costs less than what the kernel does for a second one.
+const TOGETHER: usize = 1024;
+
+fn poll_write_all(stream: &TcpStream, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    let whole: usize = bufs.iter().map(|buf| buf.len()).sum();
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        let written = match bufs {
+            [one] => stream.try_write(one),
+            _ if whole <= TOGETHER => stream.try_write(joined(bufs, &mut [0; TOGETHER])),
+            _ => stream.try_write_vectored(bufs),
+        };
+        match written {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// The parts one after the other, for which there is room.
+fn joined<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8; TOGETHER]) -> &'a [u8] {
+    let mut end = 0;
+    for buf in bufs {
+        if let Some(to) = room.get_mut(end..end + buf.len()) {
+            to.copy_from_slice(buf);
+            end += buf.len();
+        }
+    }
+    room.get(..end).unwrap_or_default()
+}
+
+/// A client's socket.
+pub(crate) struct ClientStream(SharedStream);
+
+impl ClientStream {
+    pub(crate) fn new(stream: TcpStream) -> (Self, Peek) {
+        let (stream, peek) = SharedStream::new(stream);
+        (Self(stream), peek)
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        poll_write_all(&self.0.socket.stream, cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        poll_write_all(&self.0.socket.stream, cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -25,6 +25,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in names {
         headers.remove(name);
     }
+    strip_baggage(headers);
+}
+
+/// Removes the lane from baggage only.
+pub(crate) fn strip_baggage(headers: &mut HeaderMap) {
     if !headers.get_all(BAGGAGE).iter().flat_map(members).any(|m| lane_of(m).is_some()) {
         return;
     }
@@ -60,7 +65,7 @@ pub(crate) fn set(headers: &mut HeaderMap, lane: Option<&str>) {
 }
 
 /// Some languages' servers cannot tell `_` from `-`.
-fn is_lane(name: &HeaderName) -> bool {
+pub(crate) fn is_lane(name: &HeaderName) -> bool {
     headers::is_same(name.as_str().as_bytes(), LANE.as_str())
 }
 

@@ -15,12 +15,13 @@ mod outlier;
 mod pool;
 mod proxy;
 mod serve;
+mod snapshot;
 mod source;
+mod timer;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,9 +33,7 @@ use tokio::sync::watch;
 
 use crate::gauge::Gauge;
 pub use crate::load::Load;
-use crate::load::LoadMeter;
-use crate::meter::Meter;
-use crate::pool::EndpointState;
+use crate::snapshot::{Registry, Snapshot};
 pub use crate::source::Source;
 
 /// What can go wrong in the gateway's own calls.
@@ -129,28 +128,6 @@ pub(crate) enum Stage {
     Killed,
 }
 
-/// A table with what its requests need.
-#[derive(Default)]
-pub(crate) struct Snapshot {
-    table: Arc<RouteTable>,
-    endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
-    counters: HashMap<String, Arc<AtomicU64>>,
-    rooms: hold::Rooms,
-}
-
-#[derive(Default)]
-struct Registry {
-    /// Also those that left and still have requests in flight.
-    endpoints: HashMap<Arc<str>, Arc<EndpointState>>,
-    /// Tables so far.
-    applied: u64,
-    /// By application and revision.
-    revisions: BTreeMap<(String, String), Arc<Meter>>,
-    /// By application.
-    loads: BTreeMap<String, Arc<LoadMeter>>,
-    rooms: hold::Registry,
-}
-
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").field("public", &self.public).finish_non_exhaustive()
@@ -195,45 +172,9 @@ impl Gateway {
         if generation < old.table.generation {
             return Err(GatewayError::OlderTable { held: old.table.generation, offered: generation });
         }
-        // Those that had left before and are done; what left with the last table stays readable until now.
-        registry.endpoints.retain(|_, state| state.is_live() || state.in_flight.get() > 0);
-        registry.applied += 1;
-        let mut next = Snapshot { table: table.clone(), ..Snapshot::default() };
-        next.endpoints.reserve(registry.endpoints.len());
-        // Meters by their address: there are as many names as endpoints, and most are the same.
-        let mut named: HashSet<*const Meter> = HashSet::new();
-        for rule in table.hosts.values().flat_map(|h| &h.rules) {
-            let counter = old.counters.get(&rule.name).cloned().unwrap_or_default();
-            next.counters.insert(rule.name.clone(), counter);
-            for backend in &rule.backends {
-                let application = format!("{}/{}", backend.namespace, backend.application);
-                let gray = backend.gray.as_ref();
-                for endpoint in backend.endpoints.iter().chain(gray.into_iter().flat_map(|g| &g.endpoints)) {
-                    // Most are in the table twice: by their route and by their internal host.
-                    if next.endpoints.contains_key(endpoint.key.as_str()) {
-                        continue;
-                    }
-                    let state = registry.endpoint(&endpoint.key, &application, &endpoint.revision);
-                    state.join(registry.applied);
-                    next.endpoints.insert(state.key.clone(), state);
-                }
-                // It keeps its counters while none of its instances is ready.
-                let known = gray.and_then(|g| registry.revisions.get(&(application, g.revision.clone())));
-                named.extend(known.map(Arc::as_ptr));
-            }
-        }
-        let Registry { rooms, loads, .. } = &mut *registry;
-        next.rooms = rooms.rooms(&table, |application| loads.entry(application.to_owned()).or_default().clone());
-        self.inner.snapshot.store(Arc::new(next));
-        registry.rooms.wake(&table);
-        for state in registry.endpoints.values() {
-            if !state.is_of(registry.applied) {
-                state.leave();
-            }
-        }
-        named.extend(registry.endpoints.values().map(|state| Arc::as_ptr(&state.revision_meter)));
-        registry.revisions.retain(|_, meter| named.contains(&Arc::as_ptr(meter)));
-        registry.forget_loads(&table);
+        let next = Arc::new(registry.enter(&old, table));
+        self.inner.snapshot.store(next.clone());
+        registry.leave(&old, &next);
         Ok(generation)
     }
 
@@ -331,36 +272,6 @@ impl Gateway {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registry {
-    fn endpoint(&mut self, key: &str, application: &str, revision: &str) -> Arc<EndpointState> {
-        if let Some(state) = self.endpoints.get(key) {
-            return state.clone();
-        }
-        let meter = self.revisions.entry((application.to_owned(), revision.to_owned())).or_default().clone();
-        let load = self.loads.entry(application.to_owned()).or_default().clone();
-        let state = Arc::new(EndpointState::new(key, application, revision, meter, load));
-        self.endpoints.insert(state.key.clone(), state.clone());
-        state
-    }
-
-    fn load(&self, app: &str) -> Option<Load> {
-        let (held, handed) = self.rooms.counts(app);
-        Some(self.loads.get(app)?.read(held, handed))
-    }
-
-    /// Those of applications that the table does not name, once nobody writes them. One without an endpoint for a
-    /// moment keeps its numbers.
-    fn forget_loads(&mut self, table: &RouteTable) {
-        if self.loads.values().all(|load| Arc::strong_count(load) > 1) {
-            return;
-        }
-        let rules = table.hosts.values().flat_map(|host| &host.rules);
-        let named: HashSet<String> =
-            rules.flat_map(|r| &r.backends).map(|b| format!("{}/{}", b.namespace, b.application)).collect();
-        self.loads.retain(|name, load| Arc::strong_count(load) > 1 || named.contains(name));
     }
 }
 

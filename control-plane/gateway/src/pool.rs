@@ -1,7 +1,8 @@
 //! Endpoints: their connections, what is in flight, and their counters.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::body::RequestBody;
 use crate::gauge::{Gauge, Held};
-use crate::io::{Peek, SharedStream};
+use crate::io::{Look, Peek, SharedStream};
 use crate::load::LoadMeter;
 use crate::meter::Meter;
 use crate::outlier::Outlier;
@@ -38,8 +39,8 @@ pub(crate) struct EndpointState {
     pub(crate) revision_meter: Arc<Meter>,
     pub(crate) in_flight: Arc<Gauge>,
     live: AtomicBool,
-    /// The last table that has it, as the registry counts them. Read and written under its lock.
-    table: AtomicU64,
+    /// Lists of the table that have it. Read and written under the registry's lock.
+    lists: AtomicUsize,
     outlier: Mutex<Outlier>,
     idle: Mutex<Idle>,
     shared: Mutex<Option<Shared>>,
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
 pub(crate) struct Upstream {
     pub(crate) sender: SendRequest<RequestBody>,
     pub(crate) peek: Peek,
+    /// For its requests, one after the other: to move a timer on is cheaper than to make one.
+    pub(crate) timer: Pin<Box<Sleep>>,
     addr: SocketAddr,
     since: Instant,
 }
@@ -113,14 +116,14 @@ impl Drop for Waiting<'_> {
 
 impl EndpointState {
     pub(crate) fn new(
-        key: &str,
+        key: Arc<str>,
         application: &str,
         revision: &str,
         revision_meter: Arc<Meter>,
         load: Arc<LoadMeter>,
     ) -> Self {
         Self {
-            key: key.into(),
+            key,
             application: application.to_owned(),
             revision: revision.to_owned(),
             header: HeaderValue::from_str(revision).ok(),
@@ -128,7 +131,7 @@ impl EndpointState {
             revision_meter,
             in_flight: Arc::new(Gauge::of(load)),
             live: AtomicBool::new(true),
-            table: AtomicU64::new(0),
+            lists: AtomicUsize::new(0),
             outlier: Mutex::default(),
             idle: Mutex::default(),
             shared: Mutex::default(),
@@ -146,14 +149,15 @@ impl EndpointState {
         self.live.load(Ordering::SeqCst)
     }
 
-    /// It is in this table.
-    pub(crate) fn join(&self, table: u64) {
-        self.table.store(table, Ordering::Relaxed);
+    /// One more list has it.
+    pub(crate) fn join(&self) {
+        self.lists.fetch_add(1, Ordering::Relaxed);
         self.live.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_of(&self, table: u64) -> bool {
-        self.table.load(Ordering::Relaxed) == table
+    /// A list that had it is gone: whether that was the last one.
+    pub(crate) fn is_last_list_gone(&self) -> bool {
+        self.lists.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// Takes no new request from now on; idle connections are closed.
@@ -180,14 +184,14 @@ impl EndpointState {
         self.outlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An idle connection that the peer has not closed.
-    pub(crate) fn take_idle(&self, addr: SocketAddr) -> Option<Upstream> {
+    /// An idle connection that the peer has not closed, as far as `look` shows.
+    pub(crate) fn take_idle(&self, addr: SocketAddr, look: Look) -> Option<Upstream> {
         let (mut idle, now) = (self.idle(), Instant::now());
         while let Some(upstream) = idle.all.pop() {
             let usable = upstream.addr == addr
                 && now.duration_since(upstream.since) < IDLE_TIMEOUT
                 && upstream.sender.is_ready()
-                && upstream.peek.is_quiet();
+                && upstream.peek.is_quiet(look);
             if usable {
                 return Some(upstream);
             }
@@ -274,7 +278,8 @@ pub(crate) async fn connect(addr: SocketAddr, timeout: Duration) -> Result<Upstr
                 tracing::debug!(%addr, %error, "upstream connection ended");
             }
         });
-        Ok(Upstream { sender, peek, addr, since: Instant::now() })
+        let timer = Box::pin(tokio::time::sleep(timeout));
+        Ok(Upstream { sender, peek, timer, addr, since: Instant::now() })
     };
     tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(ConnectError::Timeout))
 }
@@ -307,7 +312,7 @@ mod tests {
 
     #[test]
     fn who_leaves_takes_nothing_new() {
-        let state = EndpointState::new("k", "n/a", "r", Arc::default(), Arc::default());
+        let state = EndpointState::new("k".into(), "n/a", "r", Arc::default(), Arc::default());
         let held = state.enter().unwrap();
         state.leave();
         // A request that still holds the old table.
@@ -315,7 +320,7 @@ mod tests {
         assert_eq!(state.in_flight.get(), 1);
         drop(held);
         assert_eq!(state.in_flight.get(), 0);
-        state.join(1);
+        state.join();
         assert!(state.enter().is_some());
     }
 
@@ -323,16 +328,16 @@ mod tests {
     async fn closed_by_the_peer_before_we_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = Arc::new(EndpointState::new("k", "n/a", "r", Arc::default(), Arc::default()));
+        let state = Arc::new(EndpointState::new("k".into(), "n/a", "r", Arc::default(), Arc::default()));
         let Ok(mut upstream) = connect(addr, Duration::from_secs(5)).await else { panic!("connect") };
         let (peer, _) = listener.accept().await.unwrap();
         upstream.sender.ready().await.unwrap();
         state.give_back(upstream);
-        let upstream = state.take_idle(addr).unwrap();
+        let upstream = state.take_idle(addr, Look::Socket).unwrap();
         state.give_back(upstream);
         // No await from here on: the connection's task cannot have seen the end.
         drop(peer);
-        assert!(state.take_idle(addr).is_none());
+        assert!(state.take_idle(addr, Look::Socket).is_none());
         assert_eq!(state.idle_connections(), 0);
     }
 }

@@ -1,9 +1,9 @@
 //! One request: route, send, retry where that is safe, answer.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,14 +16,15 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sampan_engine::route::{Choice, Endpoint, Facts, Listener, choose, find};
-use tokio::time::{Instant, sleep_until};
+use sampan_engine::route::{Candidates, Choice, Endpoint, Facts, Listener, choose, find};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::body::{Progress, RequestBody, ResponseBody};
 use crate::gauge::Held;
 use crate::hold::Patience;
-use crate::io::Peek;
+use crate::io::Look;
 use crate::pool::{ConnectError, EndpointState, Upstream, connect, connect_http2};
+use crate::serve::Client;
 use crate::{Inner, Snapshot, Stage, headers, lane};
 
 /// Endpoints tried for one request.
@@ -48,13 +49,7 @@ enum Cause {
     ClientBroken,
 }
 
-pub(crate) async fn handle(
-    inner: Arc<Inner>,
-    listener: Listener,
-    peer: SocketAddr,
-    client: Option<Peek>,
-    request: Request<Incoming>,
-) -> Answer {
+pub(crate) async fn handle(client: Arc<Client>, request: Request<Incoming>) -> Answer {
     let host = match headers::host(request.uri(), request.version(), request.headers()) {
         Ok(host) => host,
         Err(detail) => return refuse(detail),
@@ -66,7 +61,7 @@ pub(crate) async fn handle(
     // hyper drops a Content-Length next to it unseen. Who sent both may be smuggling, and a connection that a
     // request with both came on must not be used again.
     let close = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut answer = forward(&inner, listener, peer, client.as_ref(), &host, request).await;
+    let mut answer = forward(&client, &host, request).await;
     if close {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -77,14 +72,8 @@ pub(crate) async fn handle(
     answer
 }
 
-async fn forward(
-    inner: &Arc<Inner>,
-    listener: Listener,
-    peer: SocketAddr,
-    client: Option<&Peek>,
-    host: &str,
-    mut request: Request<Incoming>,
-) -> Answer {
+async fn forward(client: &Client, host: &str, mut request: Request<Incoming>) -> Answer {
+    let (inner, listener) = (&client.inner, client.listener);
     let bodyless = request.body().is_end_stream();
     let grpc = headers::is_grpc(request.version(), request.headers());
     let upgrade =
@@ -93,18 +82,21 @@ async fn forward(
     let progress = Progress::new(bodyless);
     let (parts, body) = request.into_parts();
     let claimed = (listener == Listener::Internal).then(|| lane::claimed(&parts.headers)).flatten();
-    let parts = outgoing(parts, listener, peer, upgrade.as_ref());
+    let parts = outgoing(parts, client, upgrade.as_ref());
     let mut replay = (bodyless && upgrade.is_none() && is_idempotent(&parts.method)).then(|| parts.clone());
     let mut request = Request::from_parts(parts, RequestBody::new(body, progress.clone()));
-    let fresh = inner.options.random.next();
+    let mut fresh = None;
 
     let mut patience = Patience::default();
     let (mut routed, mut is_marked) = (0, false);
     while routed < REROUTES {
         let snapshot = inner.snapshot.load_full();
         let Some(rule) = find(&snapshot.table, listener, host, request.uri().path()) else { return no_route() };
-        let seq = snapshot.counters.get(&rule.name).map_or(0, |c| c.fetch_add(1, Ordering::Relaxed));
+        let seq = snapshot.count(rule);
         let choice = {
+            // Only who is divided may need a cookie. It stays the same however often the request is routed.
+            let divided = rule.backends.iter().any(|backend| backend.gray.is_some());
+            let mut random = || *fresh.get_or_insert_with(|| inner.options.random.next());
             let facts = Facts {
                 listener,
                 host,
@@ -112,9 +104,9 @@ async fn forward(
                 method: request.method().as_str(),
                 query: request.uri().query().unwrap_or_default(),
                 headers: &headers::Seen(request.headers()),
-                client: peer.ip(),
+                client: client.ip,
                 lane: claimed.as_deref(),
-                fresh,
+                fresh: if divided { random() } else { 0 },
                 now: inner.options.wall.next(),
             };
             choose(&snapshot.table, rule, &facts, seq)
@@ -122,7 +114,7 @@ async fn forward(
         let chosen = match choice {
             Choice::NoRoute => return no_route(),
             Choice::NoEndpoint { application, .. } => {
-                if let Err(answer) = patience.wait(inner, &snapshot, &application, client).await {
+                if let Err(answer) = patience.wait(inner, &snapshot, &application, client.peek.as_ref()).await {
                     return answer;
                 }
                 progress.touch();
@@ -139,20 +131,19 @@ async fn forward(
             }
         }
         let mut cause = None;
-        let mut tried: Vec<&str> = Vec::with_capacity(ATTEMPTS);
-        for (endpoint, state) in in_order(inner, &snapshot, &chosen.endpoints) {
-            if tried.len() == ATTEMPTS {
-                break;
-            }
+        let (mut tried, mut tries) = ([None; ATTEMPTS], 0);
+        for (endpoint, state) in in_order(inner, &snapshot, chosen.endpoints) {
             // It may have been passed over a moment ago, and turn up again as the last resort.
-            if tried.contains(&endpoint.key.as_str()) {
+            if tried.contains(&Some(&*endpoint.key)) {
                 continue;
             }
+            let Some(place) = tried.get_mut(tries) else { break };
             let Some(held) = state.enter() else { continue };
             patience.handed();
             // Nothing is known of another endpoint's idle connections, and this is the last chance.
-            let new = !tried.is_empty();
-            tried.push(&endpoint.key);
+            let new = tries > 0;
+            *place = Some(&endpoint.key);
+            tries += 1;
             let waiting = state.wait();
             let exchanged = if grpc {
                 exchange_shared(inner, state, endpoint, request, new, &progress).await.map(|response| (response, None))
@@ -199,21 +190,22 @@ async fn forward(
 fn in_order<'a>(
     inner: &'a Inner,
     snapshot: &'a Snapshot,
-    endpoints: &'a [&'a Endpoint],
+    chosen: Candidates<'a>,
 ) -> impl Iterator<Item = (&'a Endpoint, &'a Arc<EndpointState>)> + use<'a> {
-    let known = move |e: &'a Endpoint| snapshot.endpoints.get(e.key.as_str()).map(|state| (e, state));
+    let states = snapshot.states(chosen.list());
+    let at = move |place: usize| Some((chosen.list().get(place)?, states.get(place)?));
     let is_out = |state: &EndpointState| state.outlier().is_passed_over(|| inner.options.clock.next());
-    let good = endpoints.iter().copied().filter_map(known).filter(move |(_, state)| !is_out(state));
-    good.chain(endpoints.iter().copied().filter_map(known).filter(move |(_, state)| is_out(state)))
+    let good = chosen.places().filter_map(at).filter(move |(_, state)| !is_out(state));
+    good.chain(chosen.places().filter_map(at).filter(move |(_, state)| is_out(state)))
 }
 
 /// The head to send: origin form, this hop's headers dropped, ours set.
-fn outgoing(mut parts: Parts, listener: Listener, peer: SocketAddr, upgrade: Option<&HeaderValue>) -> Parts {
+fn outgoing(mut parts: Parts, client: &Client, upgrade: Option<&HeaderValue>) -> Parts {
     let grpc = headers::is_grpc(parts.version, &parts.headers);
     if parts.version == Version::HTTP_2 {
         headers::from_http2(&parts.uri, &mut parts.headers);
     }
-    headers::to_endpoint(&mut parts.headers, listener, peer.ip());
+    headers::to_endpoint(&mut parts.headers, client.listener, &client.name);
     if let Some(protocol) = upgrade {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, protocol.clone());
@@ -254,7 +246,9 @@ async fn exchange(
     progress: &Arc<Progress>,
 ) -> Result<(Response<Incoming>, Upstream), Failed> {
     loop {
-        let idle = if fresh { None } else { state.take_idle(endpoint.addr) };
+        // What can be sent again needs no close look: if the connection turns out to be closed, it is.
+        let look = if replay.is_some() { Look::Events } else { Look::Socket };
+        let idle = if fresh { None } else { state.take_idle(endpoint.addr, look) };
         let reused = idle.is_some();
         let mut upstream = match idle {
             Some(upstream) => upstream,
@@ -272,7 +266,8 @@ async fn exchange(
             progress.touch();
         }
         let sending = upstream.sender.try_send_request(request);
-        let Some(result) = until_stalled(sending, progress, inner.options.response_timeout).await else {
+        let limit = inner.options.response_timeout;
+        let Some(result) = until_stalled(sending, progress, limit, upstream.timer.as_mut()).await else {
             let cause = if progress.is_awaited() { Cause::ClientSlow } else { Cause::Timeout };
             return Err(Failed { request: None, cause });
         };
@@ -325,7 +320,8 @@ async fn exchange_shared(
         };
         progress.touch();
         let sending = shared.sender.try_send_request(request);
-        let Some(result) = until_stalled(sending, progress, inner.options.response_timeout).await else {
+        let (limit, timer) = (inner.options.response_timeout, std::pin::pin!(sleep(Duration::ZERO)));
+        let Some(result) = until_stalled(sending, progress, limit, timer).await else {
             let cause = if progress.is_awaited() { Cause::ClientSlow } else { Cause::Timeout };
             return Err(Failed { request: None, cause });
         };
@@ -367,19 +363,28 @@ fn refused(
 }
 
 /// `None` if neither the client sent nor the endpoint answered for `limit`.
-async fn until_stalled<F: Future>(future: F, progress: &Progress, limit: Duration) -> Option<F::Output> {
+async fn until_stalled<F: Future>(
+    future: F,
+    progress: &Progress,
+    limit: Duration,
+    mut timer: Pin<&mut Sleep>,
+) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
-    loop {
-        let deadline = progress.last() + limit;
-        tokio::select! {
-            output = &mut future => return Some(output),
-            () = sleep_until(deadline) => {
-                if progress.last() + limit <= Instant::now() {
-                    return None;
-                }
-            }
+    timer.as_mut().reset(progress.last() + limit);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
         }
-    }
+        while timer.as_mut().poll(cx).is_ready() {
+            let deadline = progress.last() + limit;
+            if deadline <= Instant::now() {
+                return Poll::Ready(None);
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn answer(
@@ -392,12 +397,12 @@ fn answer(
     on_client: Option<OnUpgrade>,
 ) -> Answer {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let protocol = response.headers().get(UPGRADE).cloned();
+    let protocol = switched.then(|| response.headers().get(UPGRADE).cloned()).flatten();
     headers::drop_hop_by_hop(response.headers_mut());
-    response.headers_mut().remove(headers::REVISION);
-    if let Some(revision) = &state.header {
-        response.headers_mut().insert(headers::REVISION, revision.clone());
-    }
+    match &state.header {
+        Some(revision) => response.headers_mut().insert(headers::REVISION, revision.clone()),
+        None => response.headers_mut().remove(headers::REVISION),
+    };
     if switched {
         let (Some(on_client), Some(protocol)) = (on_client, protocol) else { return failure(Cause::Broken) };
         let on_upstream = hyper::upgrade::on(&mut response);

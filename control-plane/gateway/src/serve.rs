@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::gauge::{Gauge, Held};
-use crate::io::SharedStream;
-use crate::{Inner, Stage, proxy};
+use crate::io::{ClientStream, Peek};
+use crate::timer::OneTimer;
+use crate::{Inner, Stage, headers, proxy};
 
 const MAX_HEADERS: usize = 128;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -26,6 +28,23 @@ const MAX_STREAMS: u32 = 128;
 /// A client of HTTP/2 that does not answer for so long is gone.
 pub(crate) const PING: Duration = Duration::from_secs(20);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Who is connected, as its requests need it.
+pub(crate) struct Client {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) listener: Listener,
+    pub(crate) ip: IpAddr,
+    /// The address as endpoints are told it.
+    pub(crate) name: HeaderValue,
+    /// Of HTTP/1.1, to see that it has gone while its request is held. hyper tells it of HTTP/2.
+    pub(crate) peek: Option<Peek>,
+}
+
+impl Client {
+    fn new(inner: Arc<Inner>, listener: Listener, peer: SocketAddr, peek: Option<Peek>) -> Arc<Self> {
+        Arc::new(Self { inner, listener, ip: peer.ip(), name: headers::address(peer.ip()), peek })
+    }
+}
 
 /// `_held` is dropped last: whoever waits for it knows that nothing of the connection is left.
 pub(crate) async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener, _held: Held) {
@@ -66,13 +85,14 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<Option<bool>> {
 }
 
 async fn serve_http1(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener) {
-    let (stream, peek) = SharedStream::new(stream);
+    let (stream, peek) = ClientStream::new(stream);
+    let client = Client::new(inner.clone(), kind, peer, Some(peek));
     let service = service_fn(|request| {
-        let (inner, peek) = (inner.clone(), peek.clone());
-        async move { Ok::<_, Infallible>(proxy::handle(inner, kind, peer, Some(peek), request).await) }
+        let client = client.clone();
+        async move { Ok::<_, Infallible>(proxy::handle(client, request).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(OneTimer::default())
         .header_read_timeout(inner.options.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
@@ -85,11 +105,11 @@ async fn serve_http1(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, ki
 async fn serve_http2(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, kind: Listener) {
     let streams = Arc::new(Streams::default());
     let service = {
-        let (inner, streams) = (inner.clone(), streams.clone());
+        let (client, streams) = (Client::new(inner.clone(), kind, peer, None), streams.clone());
         service_fn(move |request| {
-            let (inner, held) = (inner.clone(), streams.enter());
+            let (client, held) = (client.clone(), streams.enter());
             async move {
-                let mut answer = proxy::handle(inner, kind, peer, None, request).await;
+                let mut answer = proxy::handle(client, request).await;
                 answer.body_mut().hold(held);
                 Ok::<_, Infallible>(answer)
             }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sampan_engine::route::{Choice, Facts, Listener, RouteTable, Served, Serving, Side, Split, route, table};
 
@@ -14,7 +15,7 @@ const CALLERS: usize = 20_000;
 /// Four instances of the old revision and some of the new one.
 fn with(generation: u64, weight: u32, gray: u8, sticky: Option<&str>) -> RouteTable {
     let instance = |n: u8, revision: &str| Serving {
-        key: format!("{revision}-{n}"),
+        key: format!("{revision}-{n}").into(),
         ip: [10, 0, u8::from(revision == "new"), n].into(),
         revision: revision.into(),
         ports: serde_json::from_str(r#"{ "http": { "container_port": 80, "protocol": "HTTP" } }"#).unwrap(),
@@ -23,7 +24,7 @@ fn with(generation: u64, weight: u32, gray: u8, sticky: Option<&str>) -> RouteTa
     let sticky = sticky.map(|s| serde_json::from_str(s).unwrap());
     let split = Split { gray: "new".into(), weight, sticky, tag: "gray".into(), salt: 0x5a17, ..Split::default() };
     let instances = (0..4).map(|n| instance(n, "old")).chain((0..gray).map(|n| instance(n, "new"))).collect();
-    let apps = [("n/a".to_owned(), Served { instances, split: Some(split) })].into();
+    let apps = [("n/a".to_owned(), Arc::new(Served { instances, split: Some(split) }))].into();
     table(generation, [], &apps, BTreeMap::new())
 }
 
@@ -43,7 +44,7 @@ fn side(table: &RouteTable, headers: &[(&str, &str); 1], client: IpAddr, seq: u6
     match route(table, &facts, seq) {
         Choice::Forward(f) => {
             let revision = if f.side == Side::Gray { "new" } else { "old" };
-            assert!(f.endpoints.iter().all(|e| e.revision == revision), "sides are not mixed");
+            assert!(f.endpoints.iter().all(|e| *e.revision == *revision), "sides are not mixed");
             assert_eq!(f.lane, None);
             f.side
         }

@@ -211,7 +211,7 @@ async fn an_endpoint_that_does_not_accept_is_passed_over_for_a_while() {
     // The other side is no substitute: its share is what it is.
     let gray = Origin::start("new").await;
     let mut split_table = table_from(3, [("app", served(&[(&gray, "new")], Some(split(0))))]).as_ref().clone();
-    split_table.hosts.get_mut("app.test").unwrap().rules[0].backends[0].endpoints = vec![dead];
+    split_table.hosts.get_mut("app.test").unwrap().rules[0].backends[0].endpoints = [dead].into();
     split_table.hosts.get_mut("app.test").unwrap().rules[0].backends[0].gray.as_mut().unwrap().weight = 0;
     gateway.apply(Arc::new(split_table)).unwrap();
     assert_eq!(client.get("/").await.status, 502);

@@ -2,64 +2,107 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use sampan_schema::application::{Port, Protocol, container_port};
-use sampan_schema::gray_policy::{Sticky, StickyKey};
 use sampan_schema::route::{PathType, Spec, Visibility};
 
+use super::application::App;
 use super::bucket::WHOLE;
-use super::{Backend, Endpoint, Gray, Host, Key, Matcher, PathKind, RouteTable, Rule, Served, Serving, Split, cap};
+use super::{Backend, Host, PathKind, RouteTable, Rule, Served};
 
-/// Name of the cookie when the policy names none.
-const COOKIE: &str = "sampan_bucket";
-
-/// The whole table from every route and every application (`namespace/application`), also those of which nothing
-/// serves. `sources` are addresses of instances that serve nothing and may call others all the same, with their
-/// namespace: those that start or drain. What serves is added to them.
-///
-/// An instance whose revision lacks the port is left out: 503, never a guess.
+/// The table of a [`Builder`] that has made none before.
 pub fn table<'a>(
     generation: u64,
     routes: impl IntoIterator<Item = &'a Spec>,
-    applications: &BTreeMap<String, Served>,
-    mut sources: BTreeMap<IpAddr, String>,
+    applications: &BTreeMap<String, Arc<Served>>,
+    sources: BTreeMap<IpAddr, Arc<str>>,
 ) -> RouteTable {
-    let apps: BTreeMap<&str, App<'_>> = applications.iter().map(|(name, a)| (name.as_str(), App::new(a))).collect();
-    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
-    for route in routes {
-        for hostname in &route.hostnames {
-            if !is_foreign(hostname, &route.namespace, applications) {
-                add(hosts.entry(hostname.clone()).or_default(), route, &apps);
+    Builder::default().table(generation, routes, applications, sources)
+}
+
+/// Makes one table after the other. A table follows from what it is made from alone, whichever were made before: only
+/// work is spared, for applications of which the same [`Served`] is given again.
+#[derive(Default)]
+pub struct Builder {
+    /// By `namespace/application`.
+    apps: BTreeMap<String, App>,
+}
+
+impl Builder {
+    /// The whole table from every route and every application (`namespace/application`), also those of which nothing
+    /// serves. `sources` are addresses of instances that serve nothing and may call others all the same, with their
+    /// namespace: those that start or drain. What serves is added to them.
+    ///
+    /// An instance whose revision lacks the port is left out: 503, never a guess.
+    pub fn table<'a>(
+        &mut self,
+        generation: u64,
+        routes: impl IntoIterator<Item = &'a Spec>,
+        applications: &BTreeMap<String, Arc<Served>>,
+        sources: BTreeMap<IpAddr, Arc<str>>,
+    ) -> RouteTable {
+        self.renew(applications);
+        let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+        for route in routes {
+            for hostname in &route.hostnames {
+                if !is_foreign(hostname, &route.namespace, applications) {
+                    add(hosts.entry(hostname.clone()).or_default(), route, &mut self.apps);
+                }
             }
         }
-    }
-    for (name, app) in &apps {
-        let Some((namespace, application)) = name.split_once('/') else { continue };
-        for instance in &app.served.instances {
-            sources.insert(instance.ip.to_canonical(), namespace.to_owned());
+        let internal = self.internal(&hosts);
+        hosts.extend(internal);
+        for host in hosts.values_mut() {
+            host.rules.sort_by_key(|r| (r.path.0 != PathKind::Exact, Reverse(r.path.1.len())));
         }
-        let host = format!("{application}.{namespace}.internal");
-        if !hosts.contains_key(&host) && !hosts.contains_key(&format!("*.{namespace}.internal")) && app.has_port() {
-            let backend = app.backend(namespace, application, WHOLE, internal_port);
-            let rule = Rule { name: host.clone(), path: (PathKind::PathPrefix, "/".into()), backends: vec![backend] };
-            hosts.insert(host, Host { public: false, rules: vec![rule] });
+        self.apps.values_mut().for_each(App::sweep);
+        // The last one of an address counts.
+        let serving = self.apps.values().flat_map(|app| {
+            app.served().instances.iter().map(|instance| (instance.ip.to_canonical(), app.namespace.clone()))
+        });
+        RouteTable {
+            generation,
+            hosts,
+            sources: sources.into_iter().chain(serving).collect(),
+            buffers: BTreeMap::new(),
         }
     }
-    for host in hosts.values_mut() {
-        host.rules.sort_by_key(|r| (r.path.0 != PathKind::Exact, Reverse(r.path.1.len())));
+
+    /// From now on there are these applications.
+    fn renew(&mut self, applications: &BTreeMap<String, Arc<Served>>) {
+        self.apps.retain(|name, _| applications.contains_key(name));
+        for (name, served) in applications {
+            let before = self.apps.get(name);
+            if before.is_some_and(|app| app.is_of(served)) {
+                continue;
+            }
+            let Some((namespace, application)) = name.split_once('/') else { continue };
+            let app = App::new(namespace, application, served, before);
+            self.apps.insert(name.clone(), app);
+        }
     }
-    RouteTable { generation, hosts, sources, buffers: BTreeMap::new() }
+
+    /// Internal hosts of all that no route stands in for.
+    fn internal(&mut self, hosts: &BTreeMap<String, Host>) -> Vec<(String, Host)> {
+        let is_written = |app: &App| hosts.contains_key(&*app.host) || hosts.contains_key(&*app.wildcard);
+        let apps = self.apps.values_mut().filter(|app| app.has_port && !is_written(app));
+        apps.map(|app| {
+            let (name, path) = (app.host.clone(), (PathKind::PathPrefix, "/".to_owned()));
+            let rule = Rule { name: name.clone(), path, backends: vec![app.backend(WHOLE, None)] };
+            (name.to_string(), Host { public: false, rules: vec![rule] })
+        })
+        .collect()
+    }
 }
 
 /// The internal host of an application of another namespace: not this namespace's to write.
-fn is_foreign(hostname: &str, namespace: &str, applications: &BTreeMap<String, Served>) -> bool {
+fn is_foreign(hostname: &str, namespace: &str, applications: &BTreeMap<String, Arc<Served>>) -> bool {
     let Some((app, owner)) = hostname.strip_suffix(".internal").and_then(|h| h.split_once('.')) else { return false };
     owner != namespace && applications.contains_key(&format!("{owner}/{app}"))
 }
 
-fn add(host: &mut Host, route: &Spec, apps: &BTreeMap<&str, App<'_>>) {
+fn add(host: &mut Host, route: &Spec, apps: &mut BTreeMap<String, App>) {
     host.public |= route.visibility == Visibility::Public;
     for rule in &route.rules {
         let weights: Vec<i64> = rule.backends.iter().map(|b| b.weight).collect();
@@ -67,15 +110,13 @@ fn add(host: &mut Host, route: &Spec, apps: &BTreeMap<&str, App<'_>>) {
             .backends
             .iter()
             .zip(apportion(&weights))
-            .map(|(b, weight)| match apps.get(format!("{}/{}", route.namespace, b.application).as_str()) {
-                Some(app) => {
-                    app.backend(&route.namespace, &b.application, weight, |ports| container_port(ports, &b.port))
-                }
+            .map(|(b, weight)| match apps.get_mut(&format!("{}/{}", route.namespace, b.application)) {
+                Some(app) => app.backend(weight, Some(&b.port)),
                 None => Backend {
-                    namespace: route.namespace.clone(),
-                    application: b.application.clone(),
+                    namespace: route.namespace.as_str().into(),
+                    application: b.application.as_str().into(),
                     weight,
-                    endpoints: Vec::new(),
+                    endpoints: [].into(),
                     gray: None,
                 },
             })
@@ -94,11 +135,9 @@ fn add(host: &mut Host, route: &Spec, apps: &BTreeMap<&str, App<'_>>) {
         if paths.is_empty() {
             paths.push((PathKind::PathPrefix, "/".into()));
         }
-        host.rules.extend(paths.into_iter().map(|path| Rule {
-            name: format!("{}/{}/{}", route.namespace, route.name, rule.name),
-            path,
-            backends: backends.clone(),
-        }));
+        let name: Arc<str> = format!("{}/{}/{}", route.namespace, route.name, rule.name).into();
+        let rule = |path| Rule { name: name.clone(), path, backends: backends.clone() };
+        host.rules.extend(paths.into_iter().map(rule));
     }
 }
 
@@ -121,108 +160,14 @@ fn apportion(weights: &[i64]) -> Vec<u32> {
     shares
 }
 
-/// The port of an internal host: the one named `http`, else the first of HTTP by name, else the only one.
-fn internal_port(ports: &BTreeMap<String, Port>) -> Option<u16> {
-    let http = || ports.values().find(|p| p.protocol == Protocol::HTTP);
-    let only = || ports.values().next().filter(|_| ports.len() == 1);
-    ports.get("http").or_else(http).or_else(only)?.container_port.try_into().ok()
-}
-
-/// An application, with what is the same in all of its backends.
-struct App<'a> {
-    served: &'a Served,
-    matches: Arc<[Matcher]>,
-    sticky: Option<Key>,
-}
-
-impl<'a> App<'a> {
-    fn new(served: &'a Served) -> Self {
-        let split = served.split.as_ref();
-        let matches = split.into_iter().flat_map(|s| &s.matches).filter_map(|m| Matcher::new(m).ok()).collect();
-        Self { served, matches, sticky: split.and_then(|s| s.sticky.as_ref()).and_then(Key::new) }
-    }
-
-    /// Nothing serving says nothing about ports: then the answer is 503, not 404.
-    fn has_port(&self) -> bool {
-        let instances = &self.served.instances;
-        instances.is_empty() || instances.iter().any(|i| internal_port(&i.ports).is_some())
-    }
-
-    fn backend(
-        &self,
-        namespace: &str,
-        application: &str,
-        weight: u32,
-        port: impl Fn(&BTreeMap<String, Port>) -> Option<u16>,
-    ) -> Backend {
-        let endpoint = |s: &Serving| {
-            let addr = SocketAddr::new(s.ip, port(&s.ports)?);
-            Some(Endpoint { key: s.key.clone(), addr, revision: s.revision.clone(), warmup: s.warmup })
-        };
-        let all: Vec<Endpoint> = self.served.instances.iter().filter_map(endpoint).collect();
-        let (endpoints, gray) = match &self.served.split {
-            None => (all, None),
-            Some(split) => {
-                let (baseline, gray) = self.sides(split, all);
-                (baseline, Some(gray))
-            }
-        };
-        Backend { namespace: namespace.to_owned(), application: application.to_owned(), weight, endpoints, gray }
-    }
-
-    fn sides(&self, split: &Split, all: Vec<Endpoint>) -> (Vec<Endpoint>, Gray) {
-        let (shunned, wanted): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|e| split.shunned.as_ref() == Some(&e.revision));
-        let (gray, mut baseline): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|e| e.revision == split.gray);
-        if gray.is_empty() && baseline.is_empty() {
-            baseline = shunned;
-        }
-        let weight = match (gray.len(), baseline.len()) {
-            (0, _) => 0,
-            (_, 0) => WHOLE,
-            (g, b) if split.shared => cap(split.weight, g, g + b),
-            _ => split.weight.min(WHOLE),
-        };
-        let gray = Gray {
-            endpoints: gray,
-            revision: split.gray.clone(),
-            weight,
-            matches: self.matches.clone(),
-            sticky: self.sticky.clone(),
-            tag: split.tag.clone(),
-            salt: split.salt,
-        };
-        (baseline, gray)
-    }
-}
-
-impl Key {
-    /// `None` for a name that no cookie or header can have, or a header without one: then callers are unknown.
-    /// Admission refuses it.
-    pub fn new(sticky: &Sticky) -> Option<Self> {
-        match sticky.key {
-            StickyKey::Cookie => {
-                let name = sticky.name.clone().unwrap_or_else(|| COOKIE.into());
-                is_token(&name).then_some(Self::Cookie { name, max_age_seconds: sticky.max_age_seconds.max(1) })
-            }
-            StickyKey::Header => {
-                let name = sticky.name.as_deref().filter(|n| is_token(n))?;
-                Some(Self::Header(name.to_ascii_lowercase()))
-            }
-            StickyKey::ClientIp => Some(Self::ClientIp),
-        }
-    }
-}
-
-/// RFC 9110, 5.6.2.
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::net::SocketAddr;
 
+    use proptest::prelude::*;
+    use sampan_schema::application::{Port, Protocol};
+
+    use super::super::{Endpoint, Key, Serving, Split, cap};
     use super::*;
 
     fn serving(n: u8, revision: &str, ports: &[(&str, i64, Protocol)]) -> Serving {
@@ -230,7 +175,7 @@ mod tests {
             ((*name).to_owned(), Port { container_port: *number, protocol: *protocol })
         };
         Serving {
-            key: n.to_string(),
+            key: n.to_string().into(),
             ip: [10, 0, 0, n].into(),
             revision: revision.into(),
             ports: ports.iter().map(port).collect(),
@@ -242,8 +187,8 @@ mod tests {
         serving(n, revision, &[("http", 8080, Protocol::HTTP)])
     }
 
-    fn served(instances: Vec<Serving>, split: Option<Split>) -> BTreeMap<String, Served> {
-        [("n/a".to_owned(), Served { instances, split })].into()
+    fn served(instances: Vec<Serving>, split: Option<Split>) -> BTreeMap<String, Arc<Served>> {
+        [("n/a".to_owned(), Arc::new(Served { instances, split }))].into()
     }
 
     fn route(namespace: &str, host: &str) -> Spec {
@@ -254,7 +199,7 @@ mod tests {
         serde_json::from_value(spec).unwrap()
     }
 
-    fn built(applications: &BTreeMap<String, Served>, routes: &[Spec]) -> RouteTable {
+    fn built(applications: &BTreeMap<String, Arc<Served>>, routes: &[Spec]) -> RouteTable {
         table(1, routes, applications, BTreeMap::new())
     }
 
@@ -262,7 +207,7 @@ mod tests {
     fn sides(instances: Vec<Serving>, split: Split) -> (Vec<String>, Vec<String>, u32) {
         let t = built(&served(instances, Some(split)), &[]);
         let backend = &t.hosts["a.n.internal"].rules[0].backends[0];
-        let keys = |all: &[Endpoint]| all.iter().map(|e| e.key.clone()).collect::<Vec<_>>();
+        let keys = |all: &[Endpoint]| all.iter().map(|e| e.key.to_string()).collect::<Vec<_>>();
         let gray = backend.gray.as_ref().unwrap();
         (keys(&backend.endpoints), keys(&gray.endpoints), gray.weight)
     }
@@ -326,7 +271,7 @@ mod tests {
     #[test]
     fn written_routes_win_over_internal_hosts_of_their_namespace() {
         let apps = served(vec![plain(1, "r")], None);
-        let name = |t: &RouteTable, host: &str| t.hosts.get(host).map(|h| h.rules[0].name.clone());
+        let name = |t: &RouteTable, host: &str| t.hosts.get(host).map(|h| h.rules[0].name.to_string());
         let t = built(&apps, &[route("n", "a.n.internal")]);
         assert_eq!(name(&t, "a.n.internal").as_deref(), Some("n/r/all"));
         let t = built(&apps, &[route("n", "*.n.internal")]);
@@ -339,9 +284,9 @@ mod tests {
 
     #[test]
     fn sources_are_those_that_serve_and_those_that_are_given() {
-        let given = [("10.0.0.9".parse().unwrap(), "m".to_owned())].into();
+        let given = [("10.0.0.9".parse().unwrap(), "m".into())].into();
         let t = table(1, [], &served(vec![plain(1, "r")], None), given);
-        let found: Vec<_> = t.sources.iter().map(|(ip, ns)| (ip.to_string(), ns.as_str())).collect();
+        let found: Vec<_> = t.sources.iter().map(|(ip, ns)| (ip.to_string(), &**ns)).collect();
         assert_eq!(found, [("10.0.0.1".to_owned(), "n"), ("10.0.0.9".to_owned(), "m")]);
     }
 
@@ -368,7 +313,87 @@ mod tests {
         assert_eq!(of(serde_json::json!({ "key": "client_ip" })), Some(Key::ClientIp));
     }
 
+    /// Two policies that differ in nothing but a match.
+    fn any_split() -> impl Strategy<Value = Option<Split>> {
+        let matches = |value: &str| {
+            serde_json::from_value(serde_json::json!([{ "path": { "type": "RegularExpression", "value": value } }]))
+                .unwrap()
+        };
+        let of = move |value: &'static str, weight| Split { matches: matches(value), ..split(weight) };
+        let some = (prop::sample::select(vec!["/a", "/b"]), prop::sample::select(vec![0, 5_000]))
+            .prop_map(move |(v, w)| of(v, w));
+        prop::option::of(some)
+    }
+
+    fn any_served() -> impl Strategy<Value = Served> {
+        use Protocol::HTTP;
+        let ports =
+            prop::sample::select(vec![vec![], vec![("http", 80, HTTP)], vec![("admin", 81, HTTP), ("http", 80, HTTP)]]);
+        let instance = (0..20_u8, prop::sample::select(vec!["old", "new"]), ports);
+        let instances =
+            prop::collection::vec(instance.prop_map(|(n, revision, ports)| serving(n, revision, &ports)), 0..4);
+        (instances, any_split()).prop_map(|(instances, split)| Served { instances, split })
+    }
+
+    fn any_route() -> impl Strategy<Value = Spec> {
+        let host = prop::sample::select(vec!["x.example", "a.n.internal", "*.n.internal", "b.m.internal"]);
+        let backend = (prop::sample::select(vec!["a", "b", "gone"]), prop::sample::select(vec!["http", "admin", "80"]));
+        let backends = prop::collection::vec(backend, 1..3);
+        (prop::sample::select(vec!["n", "m"]), host, backends).prop_map(|(namespace, host, backends)| {
+            let backends: Vec<_> =
+                backends.iter().map(|(a, p)| serde_json::json!({ "application": a, "port": p })).collect();
+            let rules = serde_json::json!([{ "name": "all", "backends": backends }]);
+            let spec = serde_json::json!({ "namespace": namespace, "name": "r", "hostnames": [host], "rules": rules });
+            serde_json::from_value(spec).unwrap()
+        })
+    }
+
+    /// What is desired at one time: applications by name, and routes.
+    type Desired = (BTreeMap<String, Served>, Vec<Spec>);
+
+    fn any_desired() -> impl Strategy<Value = Desired> {
+        let name = prop::sample::select(vec!["n/a", "n/b", "m/a", "m/b"]).prop_map(str::to_owned);
+        (prop::collection::btree_map(name, any_served(), 0..4), prop::collection::vec(any_route(), 0..3))
+    }
+
+    /// As the server holds it: what did not change stays the same one.
+    fn hold(held: &mut BTreeMap<String, Arc<Served>>, wanted: BTreeMap<String, Served>) {
+        held.retain(|name, _| wanted.contains_key(name));
+        for (name, served) in wanted {
+            if held.get(&name).map(|known| &**known) != Some(&served) {
+                held.insert(name, Arc::new(served));
+            }
+        }
+    }
+
+    #[test]
+    fn what_did_not_change_is_shared_by_routes_and_by_tables() {
+        let mut apps = served(vec![plain(1, "r"), plain(2, "r")], None);
+        apps.insert("n/b".into(), Arc::new(Served { instances: vec![plain(3, "r")], split: None }));
+        let (mut builder, routes) = (Builder::default(), [route("n", "x.example")]);
+        let lists = |t: &RouteTable| {
+            ["x.example", "a.n.internal", "b.n.internal"].map(|h| t.hosts[h].rules[0].backends[0].endpoints.clone())
+        };
+        let [by_route, a, b] = lists(&builder.table(1, &routes, &apps, BTreeMap::new()));
+        assert!(Arc::ptr_eq(&by_route, &a));
+        apps.insert("n/a".into(), Arc::new(Served { instances: vec![plain(1, "r")], split: None }));
+        let [_, a_then, b_then] = lists(&builder.table(2, &routes, &apps, BTreeMap::new()));
+        assert!(!Arc::ptr_eq(&a, &a_then) && Arc::ptr_eq(&b, &b_then));
+        assert_eq!(a_then.len(), 1);
+    }
+
     proptest! {
+        #[test]
+        fn a_table_follows_from_what_is_desired_alone(times in prop::collection::vec(any_desired(), 1..6)) {
+            let (mut builder, mut held) = (Builder::default(), BTreeMap::new());
+            for (generation, (wanted, routes)) in times.into_iter().enumerate() {
+                let generation = generation as u64;
+                hold(&mut held, wanted);
+                let made = builder.table(generation, &routes, &held, BTreeMap::new());
+                prop_assert_eq!(made, table(generation, &routes, &held, BTreeMap::new()));
+            }
+        }
+
         #[test]
         fn weights_sum_to_the_whole(weights in prop::collection::vec(0..=1_000_000_i64, 1..16)) {
             let shares = apportion(&weights);

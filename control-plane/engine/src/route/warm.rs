@@ -62,7 +62,7 @@ mod tests {
 
     fn endpoint(n: u8, warmup: Option<Warmup>) -> Endpoint {
         let addr = SocketAddr::from(([10, 0, 0, n], 80));
-        Endpoint { key: n.to_string(), addr, revision: "r".into(), warmup }
+        Endpoint { key: n.to_string().into(), addr, revision: "r".into(), warmup }
     }
 
     fn counts(endpoints: &[Endpoint], now: i64) -> Vec<usize> {

@@ -434,11 +434,11 @@ impl Client {
 }
 
 pub fn endpoint(key: &str, addr: SocketAddr) -> Endpoint {
-    Endpoint { key: key.into(), addr, revision: format!("rev-{key}"), warmup: None }
+    Endpoint { key: key.into(), addr, revision: format!("rev-{key}").into(), warmup: None }
 }
 
 pub fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
-    Backend { namespace: "shop".into(), application: "app".into(), weight, endpoints, gray: None }
+    Backend { namespace: "shop".into(), application: "app".into(), weight, endpoints: endpoints.into(), gray: None }
 }
 
 /// `app.test` with everything below `/` at these endpoints.
@@ -478,9 +478,9 @@ pub async fn refusing() -> SocketAddr {
 /// Instances of an application at these origins, by revision, with the port `http`.
 pub fn served(instances: &[(&Origin, &str)], split: Option<Split>) -> Served {
     let serving = |(origin, revision): &(&Origin, &str)| Serving {
-        key: origin.name.clone(),
+        key: origin.name.as_str().into(),
         ip: origin.addr.ip(),
-        revision: (*revision).to_owned(),
+        revision: (*revision).into(),
         // The types are those of `schema`, which this crate does not see.
         ports: serde_json::from_value(
             serde_json::json!({ "http": { "container_port": origin.addr.port(), "protocol": "HTTP" } }),
@@ -498,7 +498,7 @@ pub fn table_from<const N: usize>(generation: u64, apps: [(&str, Served); N]) ->
         "rules": [{ "name": "all", "backends": [{ "application": "app", "port": "http" }] }],
     });
     let route = serde_json::from_value(route).unwrap();
-    let apps = apps.into_iter().map(|(name, served)| (format!("shop/{name}"), served)).collect();
+    let apps = apps.into_iter().map(|(name, served)| (format!("shop/{name}"), Arc::new(served))).collect();
     Arc::new(sampan_engine::route::table(generation, [&route], &apps, BTreeMap::new()))
 }
 

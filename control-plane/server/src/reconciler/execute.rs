@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sampan_engine::instance::{Action, Instance, Traffic};
@@ -32,8 +33,8 @@ impl Reconciler {
         let instances: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
         let split = release::split(&d.state, replicas);
         let serving = Served { instances, split };
-        if self.serving.get(app) != Some(&serving) {
-            self.serving.insert(app.to_owned(), serving);
+        if self.serving.get(app).map(|known| &**known) != Some(&serving) {
+            self.serving.insert(app.to_owned(), Arc::new(serving));
             self.routes_dirty = true;
         }
         for action in d.actions.clone() {
@@ -72,8 +73,8 @@ impl Reconciler {
         let spec = spec(&c.revision);
         let warmup = spec.as_ref().and_then(|spec| Warmup::of(&spec.lifecycle_hooks.online, row.ready_since));
         let ports = spec.map(|spec| spec.network.ports).unwrap_or_default();
-        let key = row.endpoint_key(c.attempt);
-        Some(Serving { key, ip: sandbox.ip?, revision: c.revision.clone(), ports, warmup })
+        let key = row.endpoint_key(c.attempt).into();
+        Some(Serving { key, ip: sandbox.ip?, revision: c.revision.as_str().into(), ports, warmup })
     }
 
     pub(super) fn watch_probes(&mut self, app: &str, spec: &mut dyn FnMut(&str) -> Option<Spec>, d: &Decision) {

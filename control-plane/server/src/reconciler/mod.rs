@@ -150,7 +150,8 @@ struct Reconciler {
     dirty: BTreeSet<String>,
     routes_dirty: bool,
     /// What serves, by app; the route table is made from it.
-    serving: BTreeMap<String, Served>,
+    serving: BTreeMap<String, Arc<Served>>,
+    tables: route::Builder,
     /// Applications that the gateway wakes up.
     buffers: BTreeMap<String, Buffer>,
     generation: u64,
@@ -183,6 +184,7 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         dirty: BTreeSet::new(),
         routes_dirty: true,
         serving: BTreeMap::new(),
+        tables: route::Builder::default(),
         buffers: BTreeMap::new(),
         generation: 0,
     };
@@ -315,8 +317,8 @@ impl Reconciler {
         self.generation += 1;
         // Also those that drain: what they still answer may call others.
         let sandboxes = self.sandboxes.values().flatten().filter(|s| s.ready);
-        let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.clone()))).collect();
-        let mut table = route::table(self.generation, &routes, &self.serving, sources);
+        let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.as_str().into()))).collect();
+        let mut table = self.tables.table(self.generation, &routes, &self.serving, sources);
         table.buffers.clone_from(&self.buffers);
         if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
             tracing::error!(error = %e, "the gateway refuses the route table");

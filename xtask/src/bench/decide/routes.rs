@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use sampan_engine::route::{RouteTable, Served, Serving, Split, table};
+use sampan_engine::route::{Builder, RouteTable, Served, Serving, Split};
 use sampan_schema::application::Port;
 use sampan_schema::route::Spec;
 use serde_json::{from_value, json};
@@ -18,6 +19,9 @@ pub struct Routes {
     specs: Vec<Spec>,
     split: Split,
     ports: BTreeMap<String, Port>,
+    /// What serves, held as the server holds it: what does not change stays the same one.
+    applications: BTreeMap<String, Arc<Served>>,
+    builder: Builder,
 }
 
 /// Host and path of a request for the n-th route.
@@ -66,20 +70,31 @@ impl Routes {
         };
         let ports = json!({ "http": { "container_port": 8080, "protocol": "HTTP" } });
         let ports = from_value(ports).map_err(made_up)?;
-        Ok(Self { specs: (0..HOSTS).map(spec).collect::<Result<_, _>>()?, split, ports })
+        let specs = (0..HOSTS).map(spec).collect::<Result<_, _>>()?;
+        let mut routes = Self { specs, split, ports, applications: BTreeMap::new(), builder: Builder::default() };
+        (0..HOSTS * PATHS).for_each(|number| routes.serve(number, 0));
+        Ok(routes)
     }
 
-    /// The table when a tenth of the applications, `turn` says which, has other instances than before.
-    pub fn table(&self, generation: u64, turn: u64) -> RouteTable {
-        let applications = (0..HOSTS * PATHS).map(|n| (format!("n/a-{n}"), self.served(n, turn))).collect();
-        table(generation, &self.specs, &applications, BTreeMap::new())
+    /// From now on a tenth of the applications, `turn` says which, has other instances.
+    pub fn change(&mut self, turn: u64) {
+        (0..HOSTS * PATHS).filter(|number| number % 10 == turn % 10).for_each(|number| self.serve(number, turn));
     }
 
-    fn served(&self, number: u64, turn: u64) -> Served {
-        let attempt = if number % 10 == turn % 10 { turn } else { 0 };
+    /// The table of what is now.
+    pub fn table(&mut self, generation: u64) -> RouteTable {
+        self.builder.table(generation, &self.specs, &self.applications, BTreeMap::new())
+    }
+
+    fn serve(&mut self, number: u64, attempt: u64) {
+        let served = Arc::new(self.served(number, attempt));
+        self.applications.insert(format!("n/a-{number}"), served);
+    }
+
+    fn served(&self, number: u64, attempt: u64) -> Served {
         let is_split = number.is_multiple_of(10);
         let instance = |n: u64| Serving {
-            key: format!("a-{number}-abcd-{n}/0/{attempt}"),
+            key: format!("a-{number}-abcd-{n}/0/{attempt}").into(),
             ip: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + (number * INSTANCES + n) as u32)),
             revision: if is_split && n < 2 { "new".into() } else { "old".into() },
             ports: self.ports.clone(),

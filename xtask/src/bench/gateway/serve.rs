@@ -16,7 +16,7 @@ fn table(upstream: SocketAddr) -> RouteTable {
         namespace: "bench".into(),
         application: "app".into(),
         weight: 10_000,
-        endpoints: vec![endpoint],
+        endpoints: [endpoint].into(),
         gray: None,
     };
     let rule = Rule { name: "bench/app/all".into(), path: (PathKind::PathPrefix, "/".into()), backends: vec![backend] };
