@@ -325,7 +325,7 @@ mod tests {
             (vector(&["1", "2"]), "2 series"),
             (vector(&["many"]), "with a number"),
             (ok(&matrix), "with a number"),
-            (ok("<html>"), "as Prometheus does"),
+            (ok("<html>"), "with JSON"),
             (Does::Answers("400 Bad Request", "{}".into()), "answered 400"),
             (Does::Answers("302 Found\r\nlocation: http://169.254.169.254/", String::new()), "answered 302"),
             (Does::Pours, "more than 1048576 bytes"),

@@ -133,7 +133,7 @@ async fn a_waiting_request_wakes_an_application_without_instances() {
     wait_for("the rule's first look", async || scaling(&b).await["reason"] != "").await;
     assert_eq!(b.instances().await.len(), 0);
     let gateway = format!("http://{}/", b.server.as_ref().unwrap().gateway);
-    let asking = tokio::spawn(b.http.get(gateway).header("host", "cart.test").timeout(Duration::from_secs(60)).send());
+    let asking = tokio::spawn(b.http.get(gateway).header("host", "cart.test").timeout(Duration::from_mins(1)).send());
     ready(&b, 1).await;
     let shown = scaling(&b).await;
     let decision = &shown["decisions"][0];
