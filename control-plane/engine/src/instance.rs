@@ -102,6 +102,12 @@ impl Instance {
     pub fn endpoint_key(&self, attempt: u32) -> String {
         format!("{}/{}/{}", self.name, self.sandbox.generation, attempt)
     }
+    /// Moves every time that counts by so many milliseconds: the clock was set.
+    pub fn shift(&mut self, by: i64) {
+        self.draining_since.iter_mut().for_each(|at| *at += by);
+        self.ready_since.iter_mut().for_each(|at| *at += by);
+        self.retry_at += by;
+    }
     /// Ready for `min_ready_ms`, taking traffic, and not on its way out.
     pub fn is_available(&self, min_ready_ms: i64, now: i64) -> bool {
         !self.terminating

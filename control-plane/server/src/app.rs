@@ -207,7 +207,7 @@ impl Server {
         let parts = Parts {
             store: store.clone(),
             runtime: runtime.clone(),
-            gateway: proxy.clone(),
+            gateway: Arc::new(proxy.clone()),
             registry: registry.clone(),
             default_class: default_class.clone(),
         };

@@ -3,6 +3,7 @@
 mod admission;
 pub mod app;
 mod auth;
+mod blocking;
 pub mod clock;
 mod container;
 mod http;
@@ -11,5 +12,7 @@ mod reconciler;
 mod registry;
 mod retention;
 mod serve;
+#[cfg(test)]
+mod simulation;
 
 pub use app::{Config, Error, Server};

@@ -18,7 +18,7 @@ mod operations;
 mod tokens;
 
 pub use changes::{Change, ChangeOp};
-pub use db::{Reader, Store, Tx};
+pub use db::{Commit, Reader, Store, Tx};
 pub use documents::Document;
 pub use error::StoreError;
 pub use events::{EVENTS_PER_OBJECT, Event, EventFilter, EventType, NewEvent};

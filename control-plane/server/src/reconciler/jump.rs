@@ -1,0 +1,58 @@
+//! A clock that is set fires nothing: what is due in five minutes by the rows is due in five minutes after it, too.
+
+use std::time::Duration;
+
+use sampan_store::StoreError;
+use tokio::time::Instant;
+
+use super::Reconciler;
+use crate::objects;
+
+/// The wall clock may drift or be slewed by so much between two looks.
+const DRIFT_MS: i64 = 30_000;
+
+/// Both clocks at the last look.
+pub(super) struct Clocks {
+    wall_ms: i64,
+    steady: Instant,
+}
+
+impl Clocks {
+    pub(super) fn new(wall_ms: i64) -> Self {
+        Self { wall_ms, steady: Instant::now() }
+    }
+
+    /// By how many milliseconds the wall clock was set since the last look; 0 when it went on as time does.
+    pub(super) fn jump(&mut self, wall_ms: i64) -> i64 {
+        let steady = Instant::now();
+        let passed: Duration = steady - self.steady;
+        let by = wall_ms - self.wall_ms - i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+        (self.wall_ms, self.steady) = (wall_ms, steady);
+        if by.abs() > DRIFT_MS { by } else { 0 }
+    }
+}
+
+impl Reconciler {
+    /// Moves every time that is waited for, in rows and in memory.
+    pub(super) fn shift(&mut self, by: i64) -> Result<(), StoreError> {
+        self.parts.store.write(|tx| {
+            for o in tx.objects("application", None, None, usize::MAX)? {
+                let app = o.id();
+                let mut state = objects::state(tx, &app)?;
+                state.shift(by);
+                objects::put_state(tx, &app, &state)?;
+                for mut row in objects::instances(tx, &app)? {
+                    row.shift(by);
+                    objects::put_instance(tx, &app, &row)?;
+                }
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        self.wakes.values_mut().for_each(|at| *at += by);
+        self.orphans.values_mut().for_each(|(_, at)| *at += by);
+        self.resolving.values_mut().for_each(|r| r.retry_at += by);
+        self.dirty.extend(self.serving.keys().cloned());
+        tracing::warn!(seconds = by / 1000, "the clock was set; what is waited for was moved along with it");
+        Ok(())
+    }
+}
