@@ -37,6 +37,8 @@ pub struct Faults {
     pub trace: Vec<String>,
     /// One of so many calls goes wrong; 0: none.
     pub one_in: u64,
+    /// How the next call ends whose name begins so.
+    pub next: Option<(&'static str, Fate)>,
 }
 
 /// How a call of the runtime ends.
@@ -194,6 +196,9 @@ impl World {
             if self.point(&format!("{when} {call}")) {
                 fate = Some(end);
             }
+        }
+        if let Some((_, fate)) = self.faults(|f| f.next.take_if(|(begins, _)| call.starts_with(*begins))) {
+            return fate;
         }
         let one_in = self.faults(|f| f.one_in);
         fate.unwrap_or_else(|| {
