@@ -352,6 +352,8 @@ impl Reconciler {
             self.forget(app);
             return Ok(());
         };
+        // What is decided now says when to look again, and so does a registry that is to be asked again.
+        self.wakes.remove(app);
         let Ok(spec) = sampan_schema::read::<Spec>(&object.spec) else {
             return Err(StoreError::Other("the stored spec does not decode".into()));
         };
@@ -424,9 +426,7 @@ impl Reconciler {
         }
         self.carry_out(app, spec.replicas.max(0) as u64, &revisions, &d);
         if let Some(at) = d.wake_at {
-            self.wakes.insert(app.to_owned(), at);
-        } else {
-            self.wakes.remove(app);
+            self.wakes.entry(app.to_owned()).and_modify(|w| *w = at.min(*w)).or_insert(at);
         }
         self.remove_orphans(app, &d.instances);
         if d.finished {

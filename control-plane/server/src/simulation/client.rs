@@ -157,7 +157,12 @@ impl Client {
         let rollout = s.get(&format!("{CART}/rollout")).await;
         let (rows, revisions) = s
             .store
-            .read(|r| Ok::<_, sampan_store::StoreError>((objects::instances(r, "shop/cart")?, objects::revisions(r, "shop/cart")?)))
+            .read(|r| {
+                Ok::<_, sampan_store::StoreError>((
+                    objects::instances(r, "shop/cart")?,
+                    objects::revisions(r, "shop/cart")?,
+                ))
+            })
             .unwrap();
         let running = lock(&s.world.machine).running("cart");
         let (carrying, weight) = lock(&s.world.fleet).carrying();

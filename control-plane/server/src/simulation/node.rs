@@ -155,7 +155,8 @@ impl World {
                 m.dies_at.remove(&id);
                 m.ends(&id, 1);
             }
-            let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut m.late).into_iter().partition(|(at, _)| *at <= now);
+            let (due, later): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut m.late).into_iter().partition(|(at, _)| *at <= now);
             m.late = later;
             due.into_iter().map(|(_, effect)| effect).collect()
         };
@@ -290,7 +291,8 @@ impl Runtime for Node {
                 created_at: 0,
                 containers: Vec::new(),
             };
-            let made = Sandbox { id: s.id.clone(), ip, isolation: Isolation { verified: None, evidence: "none".into() } };
+            let made =
+                Sandbox { id: s.id.clone(), ip, isolation: Isolation { verified: None, evidence: "none".into() } };
             m.sandboxes.insert(s.id.clone(), s);
             Ok(made)
         })

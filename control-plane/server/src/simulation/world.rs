@@ -227,7 +227,8 @@ impl World {
     pub fn run<T>(self: &Arc<Self>, mut body: impl AsyncFnMut(&Server) -> T) -> T {
         simulated::enter(self.clone());
         for _ in 0..100 {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let done = runtime.block_on(async {
                 lock(&self.time).began = Some(Instant::now());
                 let server = Server::start(self);
