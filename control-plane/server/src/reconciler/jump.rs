@@ -1,7 +1,5 @@
 //! A clock that is set fires nothing: what is due in five minutes by the rows is due in five minutes after it, too.
 
-use std::time::Duration;
-
 use sampan_store::StoreError;
 use tokio::time::Instant;
 
@@ -9,7 +7,7 @@ use super::Reconciler;
 use crate::objects;
 
 /// The wall clock may drift or be slewed by so much between two looks.
-const DRIFT_MS: i64 = 30_000;
+const DRIFT_MS: u64 = 30_000;
 
 /// Both clocks at the last look.
 pub(super) struct Clocks {
@@ -23,18 +21,29 @@ impl Clocks {
     }
 
     /// By how many milliseconds the wall clock was set since the last look; 0 when it went on as time does.
-    pub(super) fn jump(&mut self, wall_ms: i64) -> i64 {
-        let steady = Instant::now();
-        let passed: Duration = steady - self.steady;
-        let by = wall_ms - self.wall_ms - i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
-        (self.wall_ms, self.steady) = (wall_ms, steady);
-        if by.abs() > DRIFT_MS { by } else { 0 }
+    pub(super) fn jump(&self, wall_ms: i64) -> i64 {
+        let passed = i64::try_from(self.steady.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let by = wall_ms.saturating_sub(self.wall_ms).saturating_sub(passed);
+        if by.unsigned_abs() > DRIFT_MS { by } else { 0 }
     }
 }
 
 impl Reconciler {
+    /// Looks at both clocks, and moves along what is waited for when the wall clock was set.
+    ///
+    /// # Errors
+    /// When the rows cannot be written: nothing may be decided by their times before the next look.
+    pub(super) fn look_at_clocks(&mut self, now: i64) -> Result<(), StoreError> {
+        let by = self.clocks.jump(now);
+        if by != 0 {
+            self.shift(by)?;
+        }
+        self.clocks = Clocks::new(now);
+        Ok(())
+    }
+
     /// Moves every time that is waited for, in rows and in memory.
-    pub(super) fn shift(&mut self, by: i64) -> Result<(), StoreError> {
+    fn shift(&mut self, by: i64) -> Result<(), StoreError> {
         self.parts.store.write(|tx| {
             for o in tx.objects("application", None, None, usize::MAX)? {
                 let app = o.id();

@@ -268,11 +268,9 @@ impl Reconciler {
             return;
         }
         let now = now_ms();
-        let jump = self.clocks.jump(now);
-        if jump != 0
-            && let Err(e) = blocking(|| self.shift(jump))
-        {
-            tracing::error!(error = %e, "the clock was set, and the times in the rows cannot be moved along");
+        if let Err(e) = blocking(|| self.look_at_clocks(now)) {
+            tracing::error!(error = %e, "the clock was set, and rows cannot be moved along; trying again");
+            return;
         }
         self.look_at_gateways();
         let due: Vec<String> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(a, _)| a.clone()).collect();
