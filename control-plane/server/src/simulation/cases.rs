@@ -103,7 +103,7 @@ fn a_disk_that_is_full_during_a_pull_touches_nothing_and_the_pull_is_tried_again
         world.run(async |s| {
             lock(&s.world.fleet).floor = 2;
             let id = write(s, &with_hook(2)).await;
-            sleep(Duration::from_secs(60)).await;
+            sleep(Duration::from_mins(1)).await;
             assert_eq!(running(s), ["1", "1"]);
             if heals {
                 lock(&s.world.machine).pulls.clear();
@@ -268,7 +268,7 @@ fn a_clock_that_is_set_by_an_hour_ends_no_release_early_and_holds_none_up() {
             lock(&s.world.machine).unready.insert("3".into());
             let began = s.world.steady_ms();
             let id = write(s, &with_hook(3)).await;
-            sleep(Duration::from_secs(60)).await;
+            sleep(Duration::from_mins(1)).await;
             s.world.set_clock(by);
             let op = wait(s, &id, "").await;
             assert_eq!((&op["phase"], &op["reason"]), (&json!("Failed"), &json!("ProgressDeadlineExceeded")), "{op}");
@@ -325,7 +325,7 @@ fn applications_of_the_same_name_in_two_namespaces_never_meet() {
         assert_eq!(running(s).len(), 4);
         assert_eq!(lock(&s.world.fleet).carrying().0.len(), 2);
         s.send("DELETE", "/v1/namespaces/other/applications/cart", &[("if-match", "*")], &Value::Null).await;
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
         assert_eq!(lock(&s.world.fleet).carrying().0.len(), 2);
         rest(s, 60).await;
     });

@@ -15,7 +15,7 @@ pub const CAREFUL: &str = "/v1/namespaces/shop/gray-policies/careful";
 pub const NAMESPACE: &str = "/v1/namespaces/shop";
 
 /// For whatever has to end: far above every deadline of the server.
-const PATIENCE: Duration = Duration::from_secs(7200);
+const PATIENCE: Duration = Duration::from_hours(2);
 
 /// An application; the tag of the image is a number.
 pub fn cart(image: u64, replicas: u64, policy: bool) -> Value {

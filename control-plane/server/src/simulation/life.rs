@@ -46,7 +46,7 @@ fn take(world: &Arc<World>, client: &Client, step: &Step) -> (Client, String) {
 /// So many instances carry requests before and after each step, but the one that may be missing.
 fn floor(at: usize) -> usize {
     // While it is scaled in, the lower number counts.
-    if (3..13).contains(&at) { 1 } else { 0 }
+    usize::from((3..13).contains(&at))
 }
 
 /// Kills at each of the points: what failed, and how many points there are.
