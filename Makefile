@@ -18,7 +18,7 @@ help:
 	@echo "make demo-gray-lane   gray revisions of two applications, reached by testers through a third one"
 	@echo "make demo-blue-green  a full second set of instances, looked at, then switched to"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
-	@echo "make test-long    the simulator of releases with 10,000 seeds, optimised"
+	@echo "make test-long    10,000 seeds of the simulator of releases, 2,000 of that of the server, optimised"
 	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
 	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
@@ -53,6 +53,8 @@ test:
 test-long:
 	SAMPAN_SEEDS=10000 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
 	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-engine --test gray whatever
+	SAMPAN_SEEDS=2000 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
+	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-server --lib simulation
 
 bench:
 	@scripts/packages.sh bench

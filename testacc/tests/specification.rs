@@ -1,4 +1,4 @@
-//! SPECIFICATION.md and ARCHITECTURE.md name tests; these are there.
+//! SPECIFICATION.md, ARCHITECTURE.md and docs/failure-cases.md name tests; these are there.
 
 #![allow(clippy::unwrap_used, reason = "a test may end at once")]
 
@@ -10,6 +10,9 @@ use serde_json::Value;
 
 /// `crate::test` as it is written on a page, the crate named by its folder.
 type Name = (String, String);
+
+/// What can go wrong, with the tests that make it.
+const FAILURES: &str = "docs/failure-cases.md";
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(repository().join(name)).unwrap()
@@ -105,7 +108,7 @@ fn every_promise_names_tests_that_exist() {
     let tests = all_tests();
     assert!(tests.len() > 200, "only {} tests were found", tests.len());
     let mut wrong = Vec::new();
-    for file in ["SPECIFICATION.md", "ARCHITECTURE.md"] {
+    for file in ["SPECIFICATION.md", "ARCHITECTURE.md", FAILURES] {
         let names = named(&page(file));
         assert!(names.len() > 5, "{file} names {names:?} only");
         for (line, name) in names.into_iter().filter(|(_, name)| !tests.contains(name)) {
@@ -124,6 +127,31 @@ fn every_promise_names_tests_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// First and last cell of each row of a table of two columns, but of its head.
+fn cases(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if let [case, by] = cells[..]
+            && case != "Case"
+        {
+            found.push((case.to_owned(), by.to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_failure_case_names_a_test() {
+    let cases = cases(&page(FAILURES));
+    assert!(cases.len() > 35, "{cases:?}");
+    let mut seen = BTreeSet::new();
+    for (case, by) in cases {
+        assert!(!named(&by).is_empty() || by.starts_with("no test yet"), "{case} names no test");
+        assert!(seen.insert(case.clone()), "{case} is there twice");
+    }
 }
 
 #[test]

@@ -143,6 +143,17 @@ impl PauseReason {
 }
 
 impl State {
+    /// Moves every time by so many milliseconds: the clock was set, and nothing is to come sooner or later for it.
+    pub fn shift(&mut self, by: i64) {
+        let Some(r) = &mut self.release else { return };
+        r.deadline += by;
+        r.paused.iter_mut().for_each(|p| p.since += by);
+        if let Some(gray) = &mut r.gray {
+            gray.since += by;
+            gray.switched_at.iter_mut().for_each(|at| *at += by);
+            gray.checks.values_mut().for_each(|check| check.since += by);
+        }
+    }
     /// Operation in force and what it is for.
     pub fn operation(&self) -> Option<(&str, Cause)> {
         let request = self.request.as_ref().map(|r| (r.operation.as_str(), r.cause));

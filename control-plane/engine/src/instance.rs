@@ -68,6 +68,7 @@ pub struct Instance {
     #[serde(default)]
     pub traffic: Traffic,
     /// Times are milliseconds since the epoch.
+    /// Since every gateway knows that it gets no requests: before that none can be waited for.
     #[serde(default)]
     pub draining_since: Option<i64>,
     #[serde(default)]
@@ -75,6 +76,9 @@ pub struct Instance {
     /// No try before this.
     #[serde(default)]
     pub retry_at: i64,
+    /// The last failure was that of a pull, which is made again already: when it succeeds, nothing is waited for.
+    #[serde(default)]
+    pub pulling: bool,
     /// Failures in a row.
     #[serde(default)]
     pub failures: u32,
@@ -101,6 +105,12 @@ impl Instance {
     /// Key of its endpoint in the route table: requests in flight are counted per attempt.
     pub fn endpoint_key(&self, attempt: u32) -> String {
         format!("{}/{}/{}", self.name, self.sandbox.generation, attempt)
+    }
+    /// Moves every time that counts by so many milliseconds: the clock was set.
+    pub fn shift(&mut self, by: i64) {
+        self.draining_since.iter_mut().for_each(|at| *at += by);
+        self.ready_since.iter_mut().for_each(|at| *at += by);
+        self.retry_at += by;
     }
     /// Ready for `min_ready_ms`, taking traffic, and not on its way out.
     pub fn is_available(&self, min_ready_ms: i64, now: i64) -> bool {
@@ -220,9 +230,10 @@ pub struct Step {
 pub fn step(mut row: Instance, seen: &Seen, k: &Knobs<'_>) -> Step {
     let mut out = Step { instance: None, actions: Vec::new(), wake_at: None, probe: None };
     let present = current_sandbox(&row, seen);
-    if let Some(c) = present.and_then(|s| wanted(&row, s)).filter(|c| c.state == ContainerState::Running) {
-        out.probe = Some(c.id.clone());
-    }
+    // Until the new one runs, the old one serves, and may stay after all: what is known of it must not be lost.
+    let runs = |c: &&ObservedContainer| c.state == ContainerState::Running;
+    let served = |s| wanted(&row, s).filter(runs).or_else(|| s.containers.iter().find(runs));
+    out.probe = present.and_then(served).map(|c| c.id.clone());
     if seen.busy || !seen.listed {
         out.instance = Some(row);
         return out;
@@ -251,19 +262,29 @@ fn drained(row: &mut Instance, seen: &Seen, k: &Knobs<'_>, out: &mut Step) -> bo
     }
     if row.traffic == Traffic::On {
         row.traffic = Traffic::Draining;
-        row.draining_since = Some(k.now);
+        row.draining_since = None;
         out.wake_at = Some(k.now + k.drain_timeout_ms);
         return false;
     }
-    let until = row.draining_since.unwrap_or(k.now) + k.drain_timeout_ms;
+    if !seen.acked {
+        // All that is waited for is a gateway, which may be long.
+        out.wake_at = Some(k.now + 1000);
+        return false;
+    }
     let prefix = format!("{}/{}/", row.name, row.sandbox.generation);
     let busy: usize = seen.in_flight.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, n)| n).sum();
-    if seen.acked && (busy == 0 || k.now >= until) {
+    if busy == 0 {
         row.traffic = Traffic::Off;
         row.draining_since = None;
         return true;
     }
-    out.wake_at = Some((k.now + 20).min(until.max(k.now + 1)));
+    let until = *row.draining_since.get_or_insert(k.now) + k.drain_timeout_ms;
+    if k.now >= until {
+        row.traffic = Traffic::Off;
+        row.draining_since = None;
+        return true;
+    }
+    out.wake_at = Some((k.now + 20).min(until));
     false
 }
 
@@ -312,6 +333,10 @@ fn remove_sandbox(row: &Instance, s: &ObservedSandbox) -> Action {
 
 fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
     let now = k.now;
+    if row.pulling && k.image == Some(&ImageState::Present) {
+        row.pulling = false;
+        row.retry_at = row.retry_at.min(now);
+    }
     // What is not the present sandbox, or is dead, goes first: its processes may still run.
     let stale = seen
         .sandboxes
@@ -510,6 +535,7 @@ fn pull(row: &mut Instance, k: &Knobs<'_>, out: &mut Step) -> bool {
         }
         Some(ImageState::Failed(e)) => {
             row.fail(e, k.now);
+            row.pulling = true;
             out.wake_at = Some(row.retry_at);
             out.actions.push(Action::Pull { reference: k.pull_reference.to_owned() });
         }

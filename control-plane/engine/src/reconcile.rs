@@ -286,6 +286,7 @@ fn scale(v: &View<'_>, d: &mut Decision) {
             phase: Phase::Pending,
             traffic: Traffic::Off,
             draining_since: None,
+            pulling: false,
             ready_since: None,
             retry_at: 0,
             failures: 0,

@@ -216,7 +216,7 @@ impl Server {
         let parts = Parts {
             store: store.clone(),
             runtime: runtime.clone(),
-            gateway: proxy.clone(),
+            gateway: Arc::new(proxy.clone()),
             registry: registry.clone(),
             sampler: sampler.clone(),
             default_class: default_class.clone(),

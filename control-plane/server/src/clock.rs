@@ -5,6 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
+    #[cfg(test)]
+    if let Some(now) = simulated::now_ms() {
+        return now;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
@@ -18,7 +22,55 @@ pub fn rfc3339(ms: i64) -> String {
 /// # Errors
 /// When the kernel's source cannot be read.
 pub fn random_hex(bytes: usize) -> std::io::Result<String> {
+    #[cfg(test)]
+    if let Some(hex) = simulated::random_hex(bytes) {
+        return Ok(hex);
+    }
     let mut buffer = vec![0; bytes];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut buffer)?;
     Ok(buffer.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// Time and chance of a simulation, which has its thread for itself.
+#[cfg(test)]
+pub mod simulated {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    /// Where a simulated server has time and chance from.
+    pub trait World {
+        fn now_ms(&self) -> i64;
+        /// One byte.
+        fn random(&self) -> u8;
+    }
+
+    thread_local! {
+        static WORLD: RefCell<Option<Arc<dyn World>>> = const { RefCell::new(None) };
+    }
+
+    /// From now on, on this thread.
+    pub fn enter(world: Arc<dyn World>) {
+        WORLD.with_borrow_mut(|w| *w = Some(world));
+    }
+
+    pub(super) fn now_ms() -> Option<i64> {
+        WORLD.with_borrow(|w| w.as_ref().map(|w| w.now_ms()))
+    }
+
+    pub(super) fn random_hex(bytes: usize) -> Option<String> {
+        WORLD.with_borrow(|w| w.as_ref().map(|w| (0..bytes).map(|_| format!("{:02x}", w.random())).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leap_day_is_a_day_and_the_next_one_follows() {
+        let last = 1_835_481_599_999; // 2028-02-29T23:59:59.999Z
+        assert_eq!(rfc3339(last - 86_400_000), "2028-02-28T23:59:59.999Z");
+        assert_eq!(rfc3339(last), "2028-02-29T23:59:59.999Z");
+        assert_eq!(rfc3339(last + 1), "2028-03-01T00:00:00.000Z");
+    }
 }

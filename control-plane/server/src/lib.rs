@@ -3,6 +3,7 @@
 mod admission;
 pub mod app;
 mod auth;
+mod blocking;
 pub mod clock;
 mod container;
 mod egress;
@@ -14,5 +15,7 @@ mod retention;
 mod sample;
 mod scaling;
 mod serve;
+#[cfg(test)]
+mod simulation;
 
 pub use app::{Config, Error, Server};

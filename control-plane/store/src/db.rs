@@ -18,6 +18,17 @@ const IDLE_READERS: usize = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS: usize = 64;
 
+/// Where a commit stands when a [`Store::open_told`] store tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// Everything is written, nothing is committed yet.
+    Begins,
+    /// It is on disk; whoever waits for it has not heard so.
+    Done,
+}
+
+type Told = Box<dyn Fn(Commit) + Send + Sync>;
+
 /// The database. Clones share it.
 #[derive(Clone)]
 pub struct Store {
@@ -30,6 +41,7 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     revision: watch::Sender<u64>,
     operations: watch::Sender<u64>,
+    told: Option<Told>,
 }
 
 impl std::fmt::Debug for Store {
@@ -60,7 +72,19 @@ impl<'c> Deref for Tx<'c> {
 impl Store {
     /// Opens the database, creating it (mode 0600) and migrating it as needed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
+        Self::open_with(path.as_ref().to_owned(), None)
+    }
+
+    /// As [`Store::open`]; `told` hears of every commit before and after, on the thread that writes. A simulator ends
+    /// the process there by a panic.
+    pub fn open_told(
+        path: impl AsRef<Path>,
+        told: impl Fn(Commit) + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(path.as_ref().to_owned(), Some(Box::new(told)))
+    }
+
+    fn open_with(path: PathBuf, told: Option<Told>) -> Result<Self, StoreError> {
         prepare_file(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut writer = Connection::open_with_flags(&path, flags)?;
@@ -83,6 +107,7 @@ impl Store {
                 readers: Mutex::new(Vec::new()),
                 revision: watch::Sender::new(u64::try_from(newest).unwrap_or(0)),
                 operations: watch::Sender::new(0),
+                told,
             }),
         })
     }
@@ -102,7 +127,9 @@ impl Store {
         let tx = Tx { reader: Reader { conn: &transaction }, revision: Cell::new(None), operations: Cell::new(false) };
         let value = f(&tx)?;
         let (revision, operations) = (tx.revision.get(), tx.operations.get());
+        self.tell(Commit::Begins);
         transaction.commit().map_err(StoreError::from)?;
+        self.tell(Commit::Done);
         // Still under the writer lock: subscribers see revisions in commit order.
         if let Some(revision) = revision {
             self.inner.revision.send_replace(u64::try_from(revision).unwrap_or(0));
@@ -150,6 +177,12 @@ impl Store {
             let _ = fs::remove_file(path);
         }
         result
+    }
+
+    fn tell(&self, commit: Commit) {
+        if let Some(told) = &self.inner.told {
+            told(commit);
+        }
     }
 
     fn reader(&self) -> Result<Connection, StoreError> {

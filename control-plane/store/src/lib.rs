@@ -19,7 +19,7 @@ mod operations;
 mod tokens;
 
 pub use changes::{Change, ChangeOp};
-pub use db::{Reader, Store, Tx};
+pub use db::{Commit, Reader, Store, Tx};
 pub use decisions::{DECISIONS_PER_APPLICATION, Decision};
 pub use documents::Document;
 pub use error::StoreError;

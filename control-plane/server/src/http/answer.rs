@@ -87,10 +87,7 @@ pub(super) fn ok(status: u16, body: &Value) -> Response {
     r
 }
 
-/// Reading and writing the database blocks; the runtime is told so.
-pub(super) fn blocking<T>(f: impl FnOnce() -> T) -> T {
-    tokio::task::block_in_place(f)
-}
+pub(super) use crate::blocking::blocking;
 
 pub(super) fn read<T>(store: &Store, f: impl FnOnce(&Reader<'_>) -> Result<T, StoreProblem>) -> Result<T, Problem> {
     blocking(|| store.read(f)).map_err(Problem::from)

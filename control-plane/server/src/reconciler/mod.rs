@@ -7,7 +7,9 @@
 mod asked;
 mod commit;
 mod execute;
+mod gateways;
 mod image;
+mod jump;
 mod observed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,12 +24,14 @@ use sampan_engine::route::{self, Buffer, Served};
 use sampan_engine::runtime::{
     ClassStatus, ImageState, Isolation, ObservedSandbox, ProbeReport, Probes, Runtime, RuntimeError,
 };
-use sampan_gateway::Gateway;
 use sampan_schema::application::Spec;
 use sampan_store::{Object, Store, StoreError};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+pub use self::gateways::Gateways;
+use self::jump::Clocks;
+use crate::blocking::blocking;
 use crate::clock::now_ms;
 use crate::objects;
 use crate::registry::Registry;
@@ -112,7 +116,7 @@ struct Resolving {
 pub struct Parts {
     pub store: Store,
     pub runtime: Arc<dyn Runtime>,
-    pub gateway: Gateway,
+    pub gateway: Arc<dyn Gateways>,
     pub registry: Registry,
     pub sampler: Sampler,
     pub default_class: String,
@@ -124,7 +128,7 @@ struct Reconciler {
     tell: mpsc::UnboundedSender<Heard>,
     classes: BTreeMap<String, ClassStatus>,
     /// By instance.
-    sandboxes: HashMap<String, Vec<ObservedSandbox>>,
+    sandboxes: BTreeMap<String, Vec<ObservedSandbox>>,
     listed_once: bool,
     listing: bool,
     /// Instances with an action under way.
@@ -155,17 +159,23 @@ struct Reconciler {
     /// Applications that the gateway wakes up.
     buffers: BTreeMap<String, Buffer>,
     generation: u64,
+    /// The newest table does not follow from the rows: there is none yet, or the store could not be read.
+    stale: bool,
+    /// Every gateway has the table that follows from the rows.
+    acked: bool,
+    clocks: Clocks,
 }
 
 /// Runs until [`Note::Stop`] or until every sender is gone.
 pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
     let (tell, mut heard) = mpsc::unbounded_channel();
+    let generation = parts.gateway.newest();
     let classes = parts.runtime.classes().into_iter().map(|c| (c.class.clone(), c)).collect();
     let mut r = Reconciler {
         parts,
         tell,
         classes,
-        sandboxes: HashMap::new(),
+        sandboxes: BTreeMap::new(),
         listed_once: false,
         listing: false,
         busy: BTreeSet::new(),
@@ -186,19 +196,24 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         serving: BTreeMap::new(),
         tables: route::Builder::default(),
         buffers: BTreeMap::new(),
-        generation: 0,
+        generation,
+        stale: true,
+        acked: false,
+        clocks: Clocks::new(now_ms()),
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let next = r.wakes.values().min().map_or(1000, |at| (at - now_ms()).clamp(0, 1000)) as u64;
         tokio::select! {
+            // The list is due once a second, so it keeps nobody waiting; the order is the same in every run.
+            biased;
+            _ = tick.tick() => r.list(),
             note = notes.recv() => match note {
                 None | Some(Note::Stop) => return,
                 Some(note) => r.hear(Heard::Note(note)),
             },
             Some(h) = heard.recv() => r.hear(h),
-            _ = tick.tick() => r.list(),
             () = tokio::time::sleep(Duration::from_millis(next)) => {}
         }
         while let Ok(h) = heard.try_recv() {
@@ -276,6 +291,11 @@ impl Reconciler {
             return;
         }
         let now = now_ms();
+        if let Err(e) = blocking(|| self.look_at_clocks(now)) {
+            tracing::error!(error = %e, "the clock was set, and rows cannot be moved along; trying again");
+            return;
+        }
+        self.look_at_gateways();
         let due: Vec<String> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(a, _)| a.clone()).collect();
         for app in due {
             self.wakes.remove(&app);
@@ -288,25 +308,36 @@ impl Reconciler {
                 break;
             }
             for app in batch {
-                if let Err(e) = tokio::task::block_in_place(|| self.application(&app)) {
+                if let Err(e) = blocking(|| self.application(&app)) {
                     tracing::error!(app, error = %e, "application cannot be reconciled; trying again");
                     self.wakes.insert(app, now_ms() + 1000);
                 }
             }
             if self.routes_dirty
-                && let Err(e) = tokio::task::block_in_place(|| self.apply_routes())
+                && let Err(e) = blocking(|| self.apply_routes())
             {
                 tracing::error!(error = %e, "routes cannot be read; trying again");
             }
+            self.look_at_gateways();
         }
         if self.routes_dirty
-            && let Err(e) = tokio::task::block_in_place(|| self.apply_routes())
+            && let Err(e) = blocking(|| self.apply_routes())
         {
             tracing::error!(error = %e, "routes cannot be read; trying again");
         }
     }
 
+    /// A table that is in force everywhere lets those go on who wait for it.
+    fn look_at_gateways(&mut self) {
+        let acked = !self.stale && self.parts.gateway.acked(self.generation);
+        if acked && !self.acked {
+            self.dirty.extend(self.serving.keys().cloned());
+        }
+        self.acked = acked;
+    }
+
     fn apply_routes(&mut self) -> Result<(), StoreError> {
+        self.stale = true;
         let routes: Vec<sampan_schema::route::Spec> = self
             .parts
             .store
@@ -320,10 +351,8 @@ impl Reconciler {
         let sources = sandboxes.filter_map(|s| Some((s.ip?.to_canonical(), s.namespace.as_str().into()))).collect();
         let mut table = self.tables.table(self.generation, &routes, &self.serving, sources);
         table.buffers.clone_from(&self.buffers);
-        if let Err(e) = self.parts.gateway.apply(Arc::new(table)) {
-            tracing::error!(error = %e, "the gateway refuses the route table");
-        }
-        self.routes_dirty = false;
+        self.parts.gateway.apply(Arc::new(table));
+        (self.routes_dirty, self.stale) = (false, false);
         Ok(())
     }
 
@@ -345,6 +374,8 @@ impl Reconciler {
             self.forget(app);
             return Ok(());
         };
+        // What is decided now says when to look again, and so does a registry that is to be asked again.
+        self.wakes.remove(app);
         let Ok(mut spec) = sampan_schema::read::<Spec>(&object.spec) else {
             return Err(StoreError::Other("the stored spec does not decode".into()));
         };
@@ -410,8 +441,7 @@ impl Reconciler {
             policy: policy.as_ref(),
             traffic: &traffic,
             samples: self.samples.get(app).unwrap_or(&none),
-            // The gateway runs in this process and has the table of the last commit.
-            acked: true,
+            acked: self.acked,
             now,
         });
         for s in seen.values_mut() {
@@ -430,9 +460,7 @@ impl Reconciler {
         self.ask(ns, name, std::mem::take(&mut d.questions));
         self.carry_out(app, spec.replicas.max(0) as u64, &revisions, &d);
         if let Some(at) = d.wake_at {
-            self.wakes.insert(app.to_owned(), at);
-        } else {
-            self.wakes.remove(app);
+            self.wakes.entry(app.to_owned()).and_modify(|w| *w = at.min(*w)).or_insert(at);
         }
         self.remove_orphans(app, &d.instances);
         if d.finished {

@@ -106,7 +106,7 @@ impl Reconciler {
                 listed: !self.unseen.contains(&row.name),
                 sandboxes,
                 probes,
-                acked: true,
+                acked: self.acked,
                 in_flight,
                 failed: if busy { None } else { self.failed.remove(&row.name) },
             };
