@@ -31,7 +31,7 @@ use crate::schema::Schema;
 use crate::serve::{COOKIE_KEY, COOKIE_VALUE, Connection, Io, router};
 use crate::service::{Service, wire};
 use crate::tls::self_signed;
-use crate::value::Object;
+use crate::value::{Object, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
@@ -322,6 +322,18 @@ impl FakeCore {
         self.data_sources.get(type_name).ok_or_else(|| Diagnostic::error("no such data source", type_name).into())
     }
 
+    /// The configuration of a resource. A computed block that is absent is null, where core knows of such.
+    fn filled_resource(&self, schema: &Schema, config: Object) -> Object {
+        let absent = |name: &&str| config.get(name).is_none();
+        let computed = schema.body.blocks.iter().filter(|block| block.computed).map(|block| block.name.as_str());
+        let null: Vec<&str> = computed.filter(absent).filter(|_| self.capabilities.computed_blocks_allowed).collect();
+        let mut filled = filled(schema, config.clone());
+        for name in null {
+            filled.set(name, Value::Null);
+        }
+        filled
+    }
+
     /// The deferral of an answer. Core refuses one that it has not allowed.
     fn deferral(&self, deferred: Option<&pb::Deferred>, d: &mut Diagnostics) -> Option<DeferredReason> {
         let deferred = deferred?;
@@ -362,7 +374,7 @@ impl FakeCore {
         let schema = self.resource_schema(type_name)?;
         let rq = pb::validate_resource_config::Request {
             type_name: type_name.to_owned(),
-            config: Some(wire::value(Some(&filled(schema, config)), &schema.object_type())?),
+            config: Some(wire::value(Some(&self.filled_resource(schema, config)), &schema.object_type())?),
             client_capabilities: Some(self.capabilities),
         };
         Ok(read_diagnostics(self.rpc().validate_resource_config(rq).await?.into_inner().diagnostics))
@@ -390,7 +402,7 @@ impl FakeCore {
     ) -> Result<Planned, FakeError> {
         let schema = self.resource_schema(type_name)?;
         let ty = schema.object_type();
-        let config = config.map(|config| filled(schema, config));
+        let config = config.map(|config| self.filled_resource(schema, config));
         let before = prior.map(|state| &state.object);
         let proposed = config.as_ref().map(|config| proposed_new_state(schema, before, config));
         let rq = pb::plan_resource_change::Request {

@@ -60,6 +60,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "ephemeral_feeds_write_only",
             "an_ephemeral_resource_is_opened_renewed_and_closed_with_its_data",
             "what_cannot_be_opened_is_refused_before_or_in_the_call",
+            "close_after_stop",
         ],
     ),
     (

@@ -93,3 +93,13 @@ async fn an_unknown_argument_is_no_defect_of_validation() {
     let (_, d) = core.open("lab_token", Object::new().with("name", Value::UNKNOWN)).await.unwrap();
     assert!(!d.to_string().contains("Not this one"), "{d}");
 }
+
+#[tokio::test]
+async fn close_after_stop() {
+    let (core, seen) = lab().await;
+    let (opened, _) = core.open("lab_token", named("a")).await.unwrap();
+    core.stop().await.unwrap();
+    let d = core.close(opened.unwrap()).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    assert_eq!(*seen.closed.lock().unwrap(), ["a"]);
+}

@@ -388,6 +388,7 @@ impl Resource<Arc<Seen>> for Nest {
             .block(Block::set("b_set", body()))
             .block(Block::map("b_map", body()))
             .block(Block::group("b_group", body()))
+            .block(Block::list("b_computed", Body::new().attr(Attr::string("n").optional())).computed())
     }
 
     async fn create(&self, _: &Context, _: &Arc<Seen>, rq: CreateRequest) -> Applied {
@@ -408,7 +409,10 @@ impl Resource<Arc<Seen>> for Nest {
 }
 
 /// The plan with a text at every unknown place.
-fn made(plan: Object) -> Object {
+fn made(mut plan: Object) -> Object {
+    if plan.attr("b_computed").is_unknown() {
+        plan.set("b_computed", Value::list([Object::new().with("n", "by the provider").into()]));
+    }
     let filled = Value::from(plan).rebuild(&mut |v| v.is_unknown().then(|| "made".into()));
     filled.as_object().cloned().unwrap()
 }

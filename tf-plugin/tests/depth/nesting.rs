@@ -86,8 +86,28 @@ async fn the_nesting_and_the_limits_of_blocks_are_told() {
             ("b_set", Nesting::Set, 0, 0),
             ("b_map", Nesting::Map, 0, 0),
             ("b_group", Nesting::Group, 0, 0),
+            ("b_computed", Nesting::List, 0, 0),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_computed_block_is_made_by_the_provider_unless_it_is_configured_or_the_client_is_older() {
+    let (core, _) = lab().await;
+    let config = Object::new().with("b_list", Value::list([one("x")]));
+    let state = created(&core, "lab_nest", config.clone()).await;
+    assert_eq!(state.object.at("b_computed[0].n").and_then(Value::as_str), Some("by the provider"));
+    let again = core.plan("lab_nest", Some(&state), Some(config.clone())).await.unwrap();
+    assert!(again.diagnostics.is_empty(), "{}", again.diagnostics);
+    assert_eq!(again.planned.as_ref(), Some(&state.object), "a second plan changes nothing");
+    let own = config.clone().with("b_computed", Value::list([one("mine")]));
+    let state = created(&core, "lab_nest", own).await;
+    assert_eq!(state.object.at("b_computed[0].n").and_then(Value::as_str), Some("mine"));
+    // A Terraform before 6.11 sends no blocks for none, and none there are.
+    let old =
+        tf_plugin::proto::tfplugin6::ClientCapabilities { write_only_attributes_allowed: true, ..Default::default() };
+    let state = created(&core.with_capabilities(old), "lab_nest", config).await;
+    assert_eq!(state.object.attr("b_computed"), &Value::list([]));
 }
 
 #[tokio::test]
