@@ -77,10 +77,11 @@ impl<P: Provider> Inner<P> {
                 ..Default::default()
             });
         }
+        let was_opened = result.is_some();
         let result = Self::checked_result(schema, &config, result, d);
         // What was opened is closed even when the answer is refused: Terraform closes only what it knows of.
         let Some(result) = result.filter(|_| !d.has_errors()) else {
-            if let Ok(client) = self.client() {
+            if let (true, Ok(client)) = (was_opened, self.client()) {
                 entry.handler.close(cx, &client, opened.private, d).await;
             }
             return None;
