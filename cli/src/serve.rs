@@ -33,6 +33,9 @@ pub struct Serving {
     /// Registry that is spoken to over plain HTTP and may have a private address, as written in images; may be repeated.
     #[arg(long, value_parser = registry, value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
+    /// Host that analyses may ask although it has a private address, as written in their url; may be repeated.
+    #[arg(long, value_parser = host, value_name = "HOST[:PORT]")]
+    pub allow_egress: Vec<String>,
     /// Subnet of the sandboxes, an IPv4 network with a prefix of 16 to 28 bits; without it a free one is chosen.
     #[arg(long, value_parser = subnet, value_name = "CIDR")]
     pub subnet: Option<String>,
@@ -48,6 +51,16 @@ pub struct Serving {
 pub fn cri_endpoint(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("unix://").unwrap_or(text);
     if path.starts_with('/') { Ok(format!("unix://{path}")) } else { Err("must be unix:///path/of/socket".into()) }
+}
+
+/// A host as it is written in an address.
+fn host(text: &str) -> Result<String, String> {
+    let is_written = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if !text.is_empty() && text.chars().all(is_written) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("must be host or host:port, such as prometheus.example.com:9090, without scheme and path".into())
+    }
 }
 
 /// A registry as it is written in an image.
@@ -104,6 +117,7 @@ pub async fn run(data_dir: PathBuf, serving: Serving, dev: bool, out: &mut Outpu
         isolation_class: serving.isolation_class,
         dev,
         insecure_registries: serving.insecure_registry,
+        egress_allowed: serving.allow_egress,
         subnet: serving.subnet,
         handlers: serving.handler.into_iter().collect(),
         ..Config::new(&data_dir)
@@ -197,12 +211,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registries_subnets_and_handlers_are_checked_before_anything_starts() {
+    fn hosts_registries_subnets_and_handlers_are_checked_before_anything_starts() {
         for good in ["10.0.0.5:5000", "registry.example.com", "localhost"] {
             assert_eq!(registry(good).as_deref(), Ok(good));
         }
         for bad in ["", "http://r.example", "r.example/team", "r.example:x", "registry", "a b.c"] {
             assert!(registry(bad).is_err(), "{bad}");
+        }
+        for good in ["10.0.0.5:9090", "prometheus.example.com", "[fd00::1]:9090", "prometheus"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "http://h.example", "h.example/path", "u@h.example", "a b"] {
+            assert!(host(bad).is_err(), "{bad}");
         }
         for good in ["10.88.0.0/20", "192.168.7.16/28", "172.16.0.0/16"] {
             assert_eq!(subnet(good).as_deref(), Ok(good));

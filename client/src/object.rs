@@ -2,6 +2,7 @@
 
 use sampan_schema::change::{Class, Reason};
 use sampan_schema::operation::Operation;
+use sampan_schema::problem::FieldError;
 use sampan_schema::{Kind, normalise};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -70,6 +71,8 @@ pub struct DryRun {
     pub reasons: Vec<Reason>,
     /// What to know before.
     pub warnings: Vec<String>,
+    /// What a write would be refused for, unless another object is written first.
+    pub unresolved: Vec<FieldError>,
     /// The isolation class that would be in force; only of applications.
     pub isolation: Option<Isolation>,
 }

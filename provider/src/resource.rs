@@ -307,6 +307,26 @@ impl KindResource {
         }
     }
 
+    /// What a write would be refused for. It is said now, unless the policy that it is about is changed by this run: then
+    /// nobody knows yet.
+    fn unresolved(&self, to: &Connection, planned: &Object, answer: &DryRun, d: &mut Diagnostics) {
+        let (namespace, _) = self.names(planned);
+        let policy = planned.attr("gray_policy").as_str().unwrap_or_default();
+        // With its namespace also the policy is still to be made.
+        let no_namespace = answer.unresolved.iter().any(|e| e.field_path == "namespace");
+        if no_namespace || to.planned.has(namespace, policy) {
+            return;
+        }
+        for found in answer.unresolved.iter().filter(|e| e.field_path == "gray_policy") {
+            let detail = format!(
+                "{}: {} ({}). If this configuration makes or changes the policy, refer to it, as in \
+                 sampan_gray_policy.NAME.name: then it is planned and written before.",
+                found.field_path, found.message, found.rule
+            );
+            d.push(Diagnostic::error("The server would refuse this", detail).at(path!("gray_policy")));
+        }
+    }
+
     /// The namespace that a null one stands for.
     fn plan_namespace(&self, to: Option<&Connection>, plan: &mut Plan, d: &mut Diagnostics) {
         let Some(planned) = plan.planned.as_mut() else { return };
@@ -419,8 +439,8 @@ fn paused(operation: &Operation) -> String {
         format!("It goes on with {}.", wait::way_on(operation))
     } else {
         format!(
-            "The release stays as it is. Look at it with `sampan rollout status {namespace}/{name}`, then `promote`, \
-             `abort` or `undo` it, or apply a change that repairs it."
+            "The release stays as it is, also when the same is applied again. {}",
+            wait::ways_out(&format!("{namespace}/{name}"))
         )
     };
     format!("The operation {id} is paused: {why}.\n\n{next}")
@@ -479,6 +499,10 @@ impl Resource<Connection> for KindResource {
             planned.set("id", id);
         }
         let changed = prior.as_ref().is_none_or(|prior| !self.is_same(prior, planned));
+        if let (Some(to), "gray_policy", true, true) = (to, self.kind.name, named, changed) {
+            let (namespace, name) = self.names(planned);
+            to.planned.note(namespace, name);
+        }
         let spec = mapping::spec(self.kind, planned, None);
         let certain = !check::has_unknown(&spec);
         let mut local = None;
@@ -499,17 +523,19 @@ impl Resource<Connection> for KindResource {
                 let path = format!("status.last_operation.{what}");
                 prior.at(&path).and_then(Value::as_str).unwrap_or_default().to_owned()
             };
-            let failed = match last("phase").as_str() {
-                "Failed" | "RolledBack" | "Aborted" => true,
-                "Paused" => !wait::is_planned_pause(&last("reason")),
-                _ => false,
+            let next = match last("phase").as_str() {
+                "Failed" | "RolledBack" | "Aborted" => Some("Applying tries again.".to_owned()),
+                "Paused" if !wait::is_planned_pause(&last("reason")) => {
+                    Some(format!("Applying the same does not try again. {}", wait::ways_out(&self.id(prior))))
+                }
+                _ => None,
             };
-            if failed {
+            if let Some(next) = next {
                 planned.set("status", Value::UNKNOWN);
                 d.warn(
                     None,
                     format!("The last {} of {} has not succeeded", last("kind"), self.id(prior)),
-                    format!("{}: {}: {}. Applying tries again.", last("phase"), last("reason"), last("message")),
+                    format!("{}: {}: {}. {next}", last("phase"), last("reason"), last("message")),
                 );
             }
             return;
@@ -525,6 +551,7 @@ impl Resource<Connection> for KindResource {
         let Some(planned) = &plan.planned else { return };
         if let (Some(to), true, true) = (to, certain && named, self.kind.dry_run) {
             if let Some(answer) = self.ask(cx, to, self.names(planned), &spec, d).await {
+                self.unresolved(to, planned, &answer, d);
                 if prior.is_some() {
                     class = Some(answer.change_class);
                     let _ = plan.private.set("seen", answer.change_class.word());

@@ -10,7 +10,9 @@ use crate::resource::KindResource;
 use sampan_client::{Client, Config, Token};
 use sampan_schema::report::REPORTS;
 use sampan_schema::{KINDS, name};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use tf_plugin::{Attr, Configured, Context, Diagnostics, Object, Provider, Registry, Schema, path};
 
 /// The provider.
@@ -24,6 +26,26 @@ pub struct Connection {
     pub client: Client,
     /// Namespace of resources that name none.
     pub namespace: Option<String>,
+    /// What this run is going to make or change.
+    pub(crate) planned: Planned,
+}
+
+/// Gray policies that plans of this process make or change, by namespace and name. Terraform plans what is referred to
+/// before what refers to it, and through the same provider, so an application finds its policy here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Planned(Arc<Mutex<BTreeSet<(String, String)>>>);
+
+impl Planned {
+    /// A policy will be made or changed.
+    pub(crate) fn note(&self, namespace: &str, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Whether a policy will be made or changed.
+    pub(crate) fn has(&self, namespace: &str, name: &str) -> bool {
+        let planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        planned.contains(&(namespace.to_owned(), name.to_owned()))
+    }
 }
 
 /// The value of an argument, or of its variable when it is not set.
@@ -119,7 +141,8 @@ impl Provider for Sampan {
         // Asked now, so that a wrong address, token or version is told once, here, and before anything is planned.
         match cx.run(client.server()).await {
             Ok(Ok(_)) => {
-                Configured::Ready(Connection { client, namespace: given(&config, "namespace", "SAMPAN_NAMESPACE") })
+                let namespace = given(&config, "namespace", "SAMPAN_NAMESPACE");
+                Configured::Ready(Connection { client, namespace, planned: Planned::default() })
             }
             Ok(Err(error)) => {
                 d.push(report::unusable(&error, from.as_deref()));

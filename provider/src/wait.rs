@@ -25,7 +25,7 @@ pub(crate) enum Waited {
 
 /// A pause that somebody asked for is no failure.
 pub(crate) fn is_planned_pause(reason: &str) -> bool {
-    matches!(reason, "ManualStep" | "WaitingApproval" | "NoTraffic" | "UserPaused")
+    matches!(reason, "ManualStep" | "WaitingApproval" | "NoTraffic" | "MetricsMissing" | "UserPaused")
 }
 
 /// What ends a planned pause.
@@ -33,8 +33,20 @@ pub(crate) fn way_on(operation: &Operation) -> String {
     let app = format!("{}/{}", operation.namespace, operation.name);
     match operation.reason.as_str() {
         "UserPaused" => format!("`sampan rollout resume {app}`, or `sampan rollout promote {app}` past the step"),
+        "NoTraffic" | "MetricsMissing" => {
+            format!("`sampan rollout resume {app}`, which looks again, or `sampan rollout promote {app}` past the step")
+        }
         _ => format!("`sampan rollout promote {app}`"),
     }
+}
+
+/// What ends a pause after a failure.
+pub(crate) fn ways_out(app: &str) -> String {
+    format!(
+        "`sampan rollout resume {app}` tries the step again, `sampan rollout promote {app}` goes on all the same, \
+         `sampan rollout abort {app}` goes back; a change that repairs it begins anew. `sampan rollout status {app}` \
+         says more."
+    )
 }
 
 /// Waits until the operation is over or paused, tells a reader of the log how far it is, and never ends it. `through`:

@@ -506,6 +506,7 @@ async fn manual_step_applies_with_warning() {
         (4, "WaitingApproval", "sampan rollout promote shop/cart"),
         (5, "NoTraffic", "sampan rollout promote shop/cart"),
         (6, "UserPaused", "sampan rollout resume shop/cart"),
+        (7, "MetricsMissing", "sampan rollout resume shop/cart"),
     ] {
         fake.world().ends = Some(("Paused", reason, ""));
         let config = cart().with("replicas", replicas);
@@ -519,7 +520,7 @@ async fn manual_step_applies_with_warning() {
 }
 
 #[tokio::test]
-async fn a_pause_that_nobody_planned_is_an_error_and_is_tried_again() {
+async fn a_pause_that_nobody_planned_is_an_error_that_names_the_verbs_and_so_does_the_next_plan() {
     let (core, fake) = core().await;
     for (wait_for, reason) in
         [("paused_or_completed", "AnalysisFailed"), ("completed", "Failures"), ("completed", "TrafficOnStable")]
@@ -536,6 +537,52 @@ async fn a_pause_that_nobody_planned_is_an_error_and_is_tried_again() {
         );
         let plan = core.plan("sampan_application", after.as_ref(), Some(config)).await.unwrap();
         assert!(plan.planned.as_ref().unwrap().attr("status").is_unknown() && says(&plan.diagnostics, reason));
+        for verb in ["resume", "promote", "abort"] {
+            let command = format!("sampan rollout {verb} shop/cart");
+            assert!(says(&d, &command) && says(&plan.diagnostics, &command), "{verb}: {d}");
+        }
+        assert!(!says(&plan.diagnostics, "Applying tries again"), "{}", plan.diagnostics);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_there_is_an_error_at_the_plan_unless_this_run_makes_or_changes_it() {
+    for (rule, message) in
+        [("SMP041", "gray_policy \"careful\" does not exist"), ("SMP065", "one instance cannot be divided")]
+    {
+        let (core, fake) = core().await;
+        let unresolved = |field: &str| json!([{ "field_path": field, "message": message, "rule": rule }]);
+        fake.world().dry_run = json!({ "change_class": "none", "unresolved": unresolved("gray_policy") });
+        let follower = || cart().with("gray_policy", "careful");
+        let plan = core.plan("sampan_application", None, Some(follower())).await.unwrap();
+        assert!(plan.diagnostics.has_errors() && says(&plan.diagnostics, message), "{}", plan.diagnostics);
+        assert!(says(&plan.diagnostics, "sampan_gray_policy.NAME.name"), "{}", plan.diagnostics);
+        let at = format!("{:?}", plan.diagnostics);
+        assert!(at.contains("gray_policy"), "{at}");
+        // What others may still be made is told by the apply alone, and so is everything of a namespace to be made.
+        for field in ["container.env_from[0].secret", "namespace"] {
+            let mut both = unresolved(field);
+            if field == "namespace" {
+                both.as_array_mut().unwrap().extend(unresolved("gray_policy").as_array().unwrap().clone());
+            }
+            fake.world().dry_run = json!({ "change_class": "none", "unresolved": both });
+            let plan = core.plan("sampan_application", None, Some(follower())).await.unwrap();
+            assert!(plan.diagnostics.is_empty(), "{field}: {}", plan.diagnostics);
+        }
+        let step = Object::new().with("weight_percent", 5);
+        let policy = |name: &str| {
+            Object::new().with("namespace", "shop").with("name", name).with("steps", Value::list([step.clone().into()]))
+        };
+        fake.world().dry_run = json!({ "change_class": "none" });
+        core.plan("sampan_gray_policy", None, Some(policy("other"))).await.unwrap();
+        fake.world().dry_run = json!({ "change_class": "none", "unresolved": unresolved("gray_policy") });
+        let plan = core.plan("sampan_application", None, Some(follower())).await.unwrap();
+        assert!(plan.diagnostics.has_errors(), "another policy is not this one");
+        fake.world().dry_run = json!({ "change_class": "none" });
+        core.plan("sampan_gray_policy", None, Some(policy("careful"))).await.unwrap();
+        fake.world().dry_run = json!({ "change_class": "none", "unresolved": unresolved("gray_policy") });
+        let plan = core.plan("sampan_application", None, Some(follower())).await.unwrap();
+        assert!(!plan.diagnostics.has_errors(), "{}", plan.diagnostics);
     }
 }
 

@@ -181,6 +181,9 @@ pub struct PreStop {
     /// Runs this in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<HookCommand>,
+    /// Asks the container for this, and waits for the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_get: Option<HookGet>,
     /// Waits so long.
     #[schemars(range(min = 1, max = 3600))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +196,25 @@ pub struct HookCommand {
     /// Program and arguments; no shell.
     #[schemars(length(min = 1, max = 64))]
     pub command: Vec<String>,
+}
+
+/// An HTTP GET on the instance's address. Any answer ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HookGet {
+    #[schemars(regex(pattern = r"^/[!-~]*$"))]
+    #[serde(default = "slash")]
+    pub path: String,
+    /// Key of `network.ports`, or a port number.
+    pub port: String,
+    /// Request headers: names are HTTP tokens, values printable ASCII.
+    #[schemars(extend("maxProperties" = 32))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+fn slash() -> String {
+    "/".into()
 }
 
 /// How a ready instance comes into service.
@@ -362,11 +384,8 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
         );
         v.push(Violation::new("update_strategy.min_ready_seconds", "SMP037", message));
     }
-    if let Some(hook) = &spec.lifecycle_hooks.pre_stop
-        && hook.exec.is_some() == hook.sleep_seconds.is_some()
-    {
-        let message = "write exactly one of exec and sleep_seconds";
-        v.push(Violation::new("lifecycle_hooks.pre_stop", "SMP067", message));
+    if let Some(hook) = &spec.lifecycle_hooks.pre_stop {
+        pre_stop(spec, hook, &mut v);
     }
     let grace = spec.lifecycle_hooks.termination_grace_period_seconds;
     if let Some(sleep) = spec.lifecycle_hooks.pre_stop.as_ref().and_then(|h| h.sleep_seconds).filter(|s| *s >= grace) {
@@ -387,4 +406,22 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
     }
     v.extend(crate::container::validate(&spec.container, "container", &|p| spec.port(p).is_some()));
     v
+}
+
+/// The hook is one thing, and can be done.
+fn pre_stop(spec: &Spec, hook: &PreStop, v: &mut Vec<Violation>) {
+    let written = [hook.exec.is_some(), hook.http_get.is_some(), hook.sleep_seconds.is_some()];
+    if written.into_iter().filter(|is| *is).count() != 1 {
+        let message = "write exactly one of exec, http_get and sleep_seconds";
+        v.push(Violation::new("lifecycle_hooks.pre_stop", "SMP067", message));
+    }
+    let Some(get) = &hook.http_get else { return };
+    if spec.port(&get.port).is_none() {
+        let message = format!("{:?} is neither a key of network.ports nor a port number", get.port);
+        v.push(Violation::new("lifecycle_hooks.pre_stop.http_get.port", "SMP024", message));
+    }
+    for (name, value) in get.headers.iter().filter(|(name, value)| !crate::probe::is_header(name, value)) {
+        let message = format!("{name:?} = {value:?} is no HTTP header: a token, and printable ASCII");
+        v.push(Violation::new("lifecycle_hooks.pre_stop.http_get.headers", "SMP036", message));
+    }
 }

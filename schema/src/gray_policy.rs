@@ -58,6 +58,11 @@ pub struct Spec {
     #[schemars(extend("maxProperties" = 10), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub analysis: BTreeMap<String, Analysis>,
+    /// Gray instances, a number or a percentage of `replicas` rounded down, that may crash and not be ready again before
+    /// the step fails; with more it fails at once. Null means `max_unavailable` of the application, at least 1.
+    #[schemars(regex(pattern = int_or_percent::PATTERN), extend("x-sampan" = {"class": "metadata", "semantic": "int_or_percent"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_threshold: Option<String>,
     /// What follows when a step fails. `pause` keeps everything as it is. `abort` sends all requests to stable and keeps
     /// the gray instances for a look. `rollback` also returns the instances.
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
@@ -68,6 +73,11 @@ pub struct Spec {
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
     pub on_new_release: OnNewRelease,
+    /// `sampan rollout undo` to one of so many revisions that were released well before the present one takes one step
+    /// and no analysis; further back it is a release like any other.
+    #[schemars(range(min = 0, max = 10), extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default = "window")]
+    pub rollback_window_revisions: i64,
     /// Of `blue_green`: how long the old instances stay when all requests go to the new ones.
     #[schemars(range(min = 0, max = 86400), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default = "thirty")]
@@ -84,6 +94,10 @@ fn gray() -> String {
 
 fn thirty() -> i64 {
     30
+}
+
+fn window() -> i64 {
+    3
 }
 
 fn week() -> i64 {
@@ -268,9 +282,11 @@ pub enum StickyKey {
 pub struct Analysis {
     /// `error_rate`: share of answers with status 500 and above, and of requests without an answer. `response_time`:
     /// 95th percentile until the answer's head. `restart_count`: restarts of gray instances; fails at once.
+    /// `prometheus`: one number that a Prometheus server computes. `webhook`: a `POST` of
+    /// `{namespace, application, revision, stable_revision, step, analysis}`, and any answer but a 2xx fails.
     #[serde(rename = "type")]
     pub kind: AnalysisType,
-    /// Length of a window in which gray is compared with stable.
+    /// Length of a window in which gray is compared with stable; `prometheus` and `webhook` are asked at its end.
     #[schemars(range(min = 1, max = 86400))]
     #[serde(default = "minute")]
     pub interval_seconds: i64,
@@ -298,10 +314,47 @@ pub struct Analysis {
     #[schemars(range(min = 1, max = 100))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_p95_ratio: Option<f64>,
-    /// Of `restart_count`: restarts of gray instances that are still well; 0 when null.
-    #[schemars(range(min = 0, max = 1000))]
+    /// Of `prometheus`: the lowest good value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<i64>,
+    pub min: Option<f64>,
+    /// Of `prometheus`: the highest good value. Of `restart_count`: restarts of gray instances that are still well; 0
+    /// when null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// Address of the Prometheus server, without `/api/v1`; or what the webhook is sent to. `http` or `https`.
+    /// Redirects are not followed.
+    #[schemars(length(min = 1, max = 2048))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Of `prometheus`: an expression that gives one number. `{{namespace}}`, `{{application}}`, `{{revision}}` and
+    /// `{{stable_revision}}` stand for those of the release.
+    #[schemars(length(min = 1, max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Of `prometheus` and `webhook`: how long an answer is waited for, tries included; 10 when null.
+    #[schemars(range(min = 1, max = 300))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i64>,
+    /// Of `prometheus` and `webhook`: a secret of the namespace whose key `token` is sent as bearer token.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"reference": "secret"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_secret: Option<String>,
+}
+
+/// Words that a query may have between double braces.
+pub const PLACEHOLDERS: [&str; 4] = ["namespace", "application", "revision", "stable_revision"];
+/// Of [`Analysis::timeout_seconds`].
+const TIMEOUT_SECONDS: i64 = 10;
+
+impl Analysis {
+    /// How long an answer is waited for, in seconds.
+    pub fn timeout_seconds(&self) -> i64 {
+        self.timeout_seconds.unwrap_or(TIMEOUT_SECONDS).max(1)
+    }
+    /// Its numbers come from somebody else than the gateway and the runtime.
+    pub fn is_external(&self) -> bool {
+        matches!(self.kind, AnalysisType::Prometheus | AnalysisType::Webhook)
+    }
 }
 
 fn minute() -> i64 {
@@ -322,6 +375,8 @@ pub enum AnalysisType {
     ErrorRate,
     ResponseTime,
     RestartCount,
+    Prometheus,
+    Webhook,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -606,18 +661,106 @@ fn analysis(name: &str, a: &Analysis, v: &mut Vec<Violation>) {
         let text = "a name of an analysis is lower-case letters, digits and \"-\", from a letter on";
         v.push(Violation::new(&at, "SMP056", text));
     }
-    for (field, set, owner) in [
-        ("max_percent", a.max_percent.is_some(), AnalysisType::ErrorRate),
-        ("max_delta_percent", a.max_delta_percent.is_some(), AnalysisType::ErrorRate),
-        ("max_p95_ms", a.max_p95_ms.is_some(), AnalysisType::ResponseTime),
-        ("max_p95_ratio", a.max_p95_ratio.is_some(), AnalysisType::ResponseTime),
-        ("max", a.max.is_some(), AnalysisType::RestartCount),
+    use AnalysisType::{ErrorRate, Prometheus, ResponseTime, RestartCount, Webhook};
+    for (field, set, owners) in [
+        ("max_percent", a.max_percent.is_some(), &[ErrorRate][..]),
+        ("max_delta_percent", a.max_delta_percent.is_some(), &[ErrorRate]),
+        ("max_p95_ms", a.max_p95_ms.is_some(), &[ResponseTime]),
+        ("max_p95_ratio", a.max_p95_ratio.is_some(), &[ResponseTime]),
+        ("max", a.max.is_some(), &[RestartCount, Prometheus]),
+        ("min", a.min.is_some(), &[Prometheus]),
+        ("query", a.query.is_some(), &[Prometheus]),
+        ("url", a.url.is_some(), &[Prometheus, Webhook]),
+        ("timeout_seconds", a.timeout_seconds.is_some(), &[Prometheus, Webhook]),
+        ("auth_secret", a.auth_secret.is_some(), &[Prometheus, Webhook]),
+        ("min_samples", a.is_external() && a.min_samples != fifty(), &[ErrorRate, ResponseTime]),
     ] {
-        if set && owner != a.kind {
-            let text = format!("is of type {}, this is {}: leave it out", owner.word(), a.kind.word());
+        if set && !owners.contains(&a.kind) {
+            let owners = owners.iter().map(|o| o.word()).collect::<Vec<_>>().join(" and ");
+            let text = format!("is of type {owners}, this is {}: leave it out", a.kind.word());
             v.push(Violation::new(format!("{at}.{field}"), "SMP056", text));
         }
     }
+    if a.kind == RestartCount && a.max.is_some_and(|max| !(0.0..=1000.0).contains(&max) || max.fract() != 0.0) {
+        v.push(Violation::new(format!("{at}.max"), "SMP056", "is a whole number from 0 to 1000 with restart_count"));
+    }
+    if a.is_external() {
+        external(a, &at, v);
+    }
+}
+
+/// What somebody else is asked, and where.
+fn external(a: &Analysis, at: &str, v: &mut Vec<Violation>) {
+    let mut say = |field: &str, rule: &str, text: String| v.push(Violation::new(format!("{at}.{field}"), rule, text));
+    match a.url.as_deref().map(host_of) {
+        None => say("url", "SMP070", format!("is required with type {}: who is asked?", a.kind.word())),
+        Some(None) => {
+            let text = "is no address: write http:// or https://, a host, and no user, password or fragment";
+            say("url", "SMP070", text.into());
+        }
+        Some(Some((plain, host))) => {
+            if a.kind == AnalysisType::Prometheus && a.url.as_deref().is_some_and(|url| url.contains('?')) {
+                say("url", "SMP070", "is the address of the server alone: the expression belongs into query".into());
+            }
+            if a.auth_secret.is_some() && plain && !is_loopback(host) {
+                say("auth_secret", "SMP073", "is not sent over plain HTTP: use https in url".into());
+            }
+        }
+    }
+    if a.kind != AnalysisType::Prometheus {
+        return;
+    }
+    match &a.query {
+        None => say("query", "SMP071", "is required with type prometheus: which number is it?".into()),
+        Some(query) => {
+            for word in placeholders(query).filter(|word| !PLACEHOLDERS.contains(word)) {
+                let known = PLACEHOLDERS.join(", ");
+                say("query", "SMP071", format!("has {{{{{word}}}}}, which stands for nothing: there are {known}"));
+            }
+        }
+    }
+    match (a.min, a.max) {
+        (None, None) => say("max", "SMP072", "or min is required with type prometheus: which value is good?".into()),
+        (Some(min), Some(max)) if min > max => {
+            say("max", "SMP072", format!("is {max}, below min {min}: no value is good"));
+        }
+        _ => {}
+    }
+}
+
+/// Whether an address is of plain HTTP, and its host without port; `None` for what is no address.
+fn host_of(url: &str) -> Option<(bool, &str)> {
+    let (plain, rest) = match url.split_once("://")? {
+        ("http", rest) => (true, rest),
+        ("https", rest) => (false, rest),
+        _ => return None,
+    };
+    let is_written =
+        |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}' | '#');
+    if !rest.chars().all(is_written) {
+        return None;
+    }
+    let authority = rest.split(['/', '?']).next().filter(|a| !a.contains('@'))?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(v6) => {
+            let (host, after) = v6.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let named = !host.is_empty() && !host.contains('%');
+    let fits = port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    (named && fits).then_some((plain, host))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// What stands between double braces.
+fn placeholders(query: &str) -> impl Iterator<Item = &str> {
+    query.split("{{").skip(1).filter_map(|rest| rest.split_once("}}").map(|(word, _)| word))
 }
 
 impl AnalysisType {
@@ -627,6 +770,8 @@ impl AnalysisType {
             Self::ErrorRate => "error_rate",
             Self::ResponseTime => "response_time",
             Self::RestartCount => "restart_count",
+            Self::Prometheus => "prometheus",
+            Self::Webhook => "webhook",
         }
     }
 }

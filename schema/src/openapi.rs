@@ -133,7 +133,10 @@ fn plain_schemas() -> Vec<(&'static str, Value)> {
                         json!({ "field": text(), "class": text(), "remote": { "type": "boolean" } }),
                     ) },
                     "warnings": list(),
-                    "unresolved": list(),
+                    "unresolved": { "type": "array", "items": object(
+                        &["field_path", "message", "rule"],
+                        json!({ "field_path": text(), "message": text(), "rule": text() }),
+                    ) },
                     "resolved_image_digest": text(),
                     "isolation": object(
                         &["class", "available", "reason"],

@@ -118,7 +118,7 @@ pub struct Exec {
 }
 
 /// A field name as in RFC 9110, and a value without control characters.
-fn is_header(name: &str, value: &str) -> bool {
+pub(crate) fn is_header(name: &str, value: &str) -> bool {
     is_token(name) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 

@@ -138,6 +138,21 @@ fn violations_name_path_and_rule() {
             "SMP067",
         ),
         (
+            with("lifecycle_hooks", json!({ "pre_stop": { "http_get": { "port": "none" } } })),
+            "lifecycle_hooks.pre_stop.http_get.port",
+            "SMP024",
+        ),
+        (
+            with("lifecycle_hooks", json!({ "pre_stop": { "http_get": { "port": "80" }, "sleep_seconds": 1 } })),
+            "lifecycle_hooks.pre_stop",
+            "SMP067",
+        ),
+        (
+            with("lifecycle_hooks", json!({ "pre_stop": { "http_get": { "port": "80", "headers": { "a b": "" } } } })),
+            "lifecycle_hooks.pre_stop.http_get.headers",
+            "SMP036",
+        ),
+        (
             with("lifecycle_hooks", json!({ "pre_stop": { "sleep_seconds": 30 } })),
             "lifecycle_hooks.pre_stop.sleep_seconds",
             "SMP068",
@@ -253,6 +268,42 @@ fn each_rule_of_a_gray_policy_names_its_field() {
         (analysis(json!({ "type": "error_rate", "max": 1 })), "analysis[\"a\"].max", "SMP056"),
         (analysis(json!({ "type": "restart_count", "max_percent": 1 })), "analysis[\"a\"].max_percent", "SMP056"),
         (analysis(json!({ "type": "error_rate", "max_p95_ms": 1 })), "analysis[\"a\"].max_p95_ms", "SMP056"),
+        (analysis(json!({ "type": "restart_count", "max": 1.5 })), "analysis[\"a\"].max", "SMP056"),
+        (analysis(json!({ "type": "error_rate", "url": "https://h" })), "analysis[\"a\"].url", "SMP056"),
+        (analysis(json!({ "type": "webhook", "url": "https://h", "max": 1 })), "analysis[\"a\"].max", "SMP056"),
+        (
+            analysis(json!({ "type": "webhook", "url": "https://h", "min_samples": 1 })),
+            "analysis[\"a\"].min_samples",
+            "SMP056",
+        ),
+        (analysis(json!({ "type": "webhook" })), "analysis[\"a\"].url", "SMP070"),
+        (analysis(json!({ "type": "webhook", "url": "h/path" })), "analysis[\"a\"].url", "SMP070"),
+        (analysis(json!({ "type": "webhook", "url": "file:///etc/passwd" })), "analysis[\"a\"].url", "SMP070"),
+        (analysis(json!({ "type": "webhook", "url": "https://u:p@h/" })), "analysis[\"a\"].url", "SMP070"),
+        (analysis(json!({ "type": "webhook", "url": "https://h:99999/" })), "analysis[\"a\"].url", "SMP070"),
+        (analysis(json!({ "type": "webhook", "url": "https://[::1/" })), "analysis[\"a\"].url", "SMP070"),
+        (
+            analysis(json!({ "type": "prometheus", "url": "https://h/?query=up", "query": "up", "min": 1 })),
+            "analysis[\"a\"].url",
+            "SMP070",
+        ),
+        (analysis(json!({ "type": "prometheus", "url": "https://h", "min": 1 })), "analysis[\"a\"].query", "SMP071"),
+        (
+            analysis(json!({ "type": "prometheus", "url": "https://h", "query": "up{r=\"{{release}}\"}", "min": 1 })),
+            "analysis[\"a\"].query",
+            "SMP071",
+        ),
+        (analysis(json!({ "type": "prometheus", "url": "https://h", "query": "up" })), "analysis[\"a\"].max", "SMP072"),
+        (
+            analysis(json!({ "type": "prometheus", "url": "https://h", "query": "up", "min": 2, "max": 1 })),
+            "analysis[\"a\"].max",
+            "SMP072",
+        ),
+        (
+            analysis(json!({ "type": "webhook", "url": "http://h", "auth_secret": "s" })),
+            "analysis[\"a\"].auth_secret",
+            "SMP073",
+        ),
         (policy(ten(), json!({ "analysis": { "A b": { "type": "error_rate" } } })), "analysis[\"A b\"]", "SMP056"),
         (matching(json!({})), "steps[0].matches[0]", "SMP057"),
         (matching(json!({ "path": { "value": "x" } })), "steps[0].matches[0].path.value", "SMP057"),
@@ -344,6 +395,11 @@ fn a_gray_policy_may_say_all_that_makes_sense() {
                 "errors": { "type": "error_rate", "max_percent": 1, "max_delta_percent": 0.5 },
                 "slow": { "type": "response_time", "max_p95_ms": 200, "max_p95_ratio": 1.5 },
                 "alive": { "type": "restart_count", "max": 0 },
+                "gate": { "type": "webhook", "url": "http://127.0.0.1:9/a?b=c", "auth_secret": "s" },
+                "burn": {
+                    "type": "prometheus", "url": "https://[2001:db8::1]:9090/prefix/", "min": -0.5, "max": 1e3,
+                    "query": "sum(rate(x{revision=\"{{revision}}\"}[1m]))", "timeout_seconds": 5,
+                },
             });
         }
         assert_eq!(GRAY_POLICY.validate(&spec), vec![], "{spec}");

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may end at once")]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sampan_testacc::app::Instance;
@@ -80,16 +83,16 @@ fn twenty_releases_in_place_under_500_requests_a_second_lose_none() {
 }
 
 #[test]
-fn six_blue_green_releases_under_500_requests_a_second_lose_none() {
+fn twenty_blue_green_releases_under_500_requests_a_second_lose_none() {
     if !require_with("hey") {
         return;
     }
     let registry = Registry::start();
-    let images = versions(&registry, 7);
+    let images = versions(&registry, 21);
     let dev = Dev::start();
     let policy = r#"
   strategy                 = "blue_green"
-  steps                    = [{ pause = { duration_seconds = 1 } }]
+  steps                    = [{}]
   scale_down_delay_seconds = 0"#;
     let mut app = App::with_policy(&dev, "web", &images[0], policy);
     app.apply();
@@ -142,6 +145,94 @@ fn a_canary_that_fails_its_callers_is_rolled_back_by_itself_and_most_callers_nev
         if answered >= enough { Ok(()) } else { Err(answered.to_string()) }
     });
     judge_the_damage(&load.stop().0, over);
+}
+
+/// A server beside the cluster that answers every request with this status, and keeps what it was sent.
+fn gate(status: u16) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, heard) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let told = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let _ = stream.set_read_timeout(Some(DEADLINE));
+            let (mut text, mut part) = (String::new(), [0; 4096]);
+            // The body is one JSON object and comes last.
+            while !text.contains("\r\n\r\n") || !text.ends_with('}') {
+                let Ok(n) = stream.read(&mut part) else { break };
+                if n == 0 {
+                    break;
+                }
+                text.push_str(&String::from_utf8_lossy(&part[..n]));
+            }
+            told.lock().unwrap().push(text);
+            let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (address, heard)
+}
+
+/// A canary that a webhook judges, with a token out of a secret.
+fn gated(address: SocketAddr) -> String {
+    format!(
+        r#"
+  on_failure = "rollback"
+  steps      = [{{ weight_percent = 20 }}]
+  analysis = {{
+    gate = {{
+      type = "webhook", url = "http://{address}/gate", interval_seconds = 1, failure_limit = 1
+      auth_secret = sampan_secret.gate.name
+    }}
+  }}
+}}
+resource "sampan_secret" "gate" {{
+  namespace  = sampan_namespace.web.name
+  name       = "gate"
+  data_wo    = {{ token = "sesame" }}
+  wo_version = 1"#
+    )
+}
+
+#[test]
+fn a_webhook_that_says_no_takes_a_release_back_and_one_that_says_yes_lets_it_through() {
+    if !require() {
+        return;
+    }
+    let registry = Registry::start();
+    let images = versions(&registry, 2);
+    let ((no, told), (yes, agreed)) = (gate(500), gate(204));
+    let dev = Dev::start();
+    let mut app = App::with_policy(&dev, "web", &images[0], &gated(no));
+    app.apply();
+    let before = app.revision(&dev);
+    app.set("image", images[1].as_str());
+    let run = app.terraform.run(&["apply", "-auto-approve"]);
+    assert_eq!(run.exit, 1, "{}", run.text());
+    for part in ["AnalysisFailed", "gate: the webhook answered 500", "rolled back to revision"] {
+        assert!(run.text().contains(part), "the error does not say {part}: {}", run.text());
+    }
+    assert!(!run.text().contains("sesame"), "{}", run.text());
+    let back = app.rollout(&dev);
+    assert_eq!((&back["phase"], &back["stable_revision"]), (&"RolledBack".into(), &before.as_str().into()), "{back}");
+    assert!(app.instances(&dev).iter().all(|instance| instance.revision == before), "{:?}", app.instances(&dev));
+    let request = told.lock().unwrap().first().cloned().expect("nobody was asked");
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /gate HTTP/1.1"), "{head}");
+    assert!(head.to_lowercase().contains("authorization: bearer sesame"), "{head}");
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        (&body["namespace"], &body["application"], &body["step"], &body["analysis"], &body["stable_revision"]),
+        (&"web".into(), &"web".into(), &1.into(), &"gate".into(), &before.as_str().into()),
+        "{body}"
+    );
+
+    app.set_policy(&gated(yes));
+    app.apply();
+    assert_eq!(app.rollout(&dev)["phase"], "Succeeded");
+    assert!(!agreed.lock().unwrap().is_empty(), "nobody was asked");
+    all_get(&dev, &app, "1");
+    app.terraform.destroy(&[]);
 }
 
 /// While the analysis looked, one request in five failed; before and afterwards none.

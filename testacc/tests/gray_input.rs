@@ -120,8 +120,15 @@ fn an_application_and_its_policy_have_to_fit_and_a_policy_in_use_stays() {
     configured(&terraform, &single);
     refuses(&terraform, PLAN, &["gray_policy", "one instance cannot be divided", "capacity = extra"]);
     configured(&terraform, &[(REFERENCE, r#""reckless""#)]);
-    // The plan cannot know what the same apply makes; the write is refused before anything begins.
-    refuses(&terraform, APPLY, &["gray_policy", r#"gray_policy "reckless" does not exist in namespace "shop""#]);
+    let absent = r#"gray_policy "reckless" does not exist in namespace "shop""#;
+    refuses(&terraform, PLAN, &["gray_policy", absent, "sampan_gray_policy.NAME.name"]);
+    // One that the same apply makes is there in time, when it is referred to.
+    let other = "resource \"sampan_gray_policy\" \"reckless\" {\n  namespace = sampan_namespace.shop.name\n  \
+                 name      = \"reckless\"\n  steps     = [{ weight_percent = 20 }]\n}\n";
+    terraform.write("other.tf", other);
+    configured(&terraform, &[(REFERENCE, "sampan_gray_policy.reckless.name")]);
+    terraform.expect(PLAN, 0);
+    terraform.write("other.tf", "");
     configured(&terraform, &[("64Mi", "96Mi")]);
     refuses(&terraform, PLAN, &["resources", "needs new sandboxes", "InPlaceOnly"]);
 
@@ -135,10 +142,8 @@ fn an_application_and_its_policy_have_to_fit_and_a_policy_in_use_stays() {
     the_policy_is_taken_away_and_the_application_still_names_it(&terraform);
     assert_eq!(dev.instances("shop", "web"), before, "none of it touched an instance");
 
-    // With additional instances also a single one can be released in steps.
+    // With additional instances also a single one can be released in steps, and one apply brings both.
     let extra = (STEPS, "[{ weight_percent = 10 }]\n  capacity = \"extra\"");
-    configured(&terraform, &[extra]);
-    terraform.apply(&[]);
     configured(&terraform, &[single[0], extra]);
     terraform.apply(&[]);
     assert_eq!(terraform.plan_is_empty(&[]), Ok(()));

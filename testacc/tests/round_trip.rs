@@ -86,10 +86,21 @@ resource "sampan_gray_policy" "full" {
   on_failure                = "rollback"
   on_new_release            = "reject"
   promotion_timeout_seconds = 3600
+  failure_threshold         = "20%"
+  rollback_window_revisions = 5
   analysis = {
     errors = { type = "error_rate", max_percent = 5, max_delta_percent = 0.25, min_samples = 10 }
     slow   = { type = "response_time", max_p95_ms = 500, max_p95_ratio = 1.5, interval_seconds = 30 }
     alive  = { type = "restart_count", max = 0, failure_limit = 1 }
+    burn = {
+      type            = "prometheus"
+      url             = "https://metrics.example.com/prefix"
+      query           = "sum(rate(errors{revision=\"{{revision}}\"}[1m]))"
+      min             = 0
+      max             = 0.25
+      timeout_seconds = 5
+    }
+    gate = { type = "webhook", url = "https://gate.example.com/", auth_secret = sampan_secret.full.name }
   }
 }
 resource "sampan_gray_policy" "plain" {

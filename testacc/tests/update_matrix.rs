@@ -96,6 +96,10 @@ fn application_rows(images: &Images) -> Vec<Row> {
     let env_from = |key: &str, a: Value, b: Value, around: Value| {
         app(&format!("/container/env_from/0/{key}"), a, b).around(json!({ "container": { "env_from": [around] } }))
     };
+    let hook_get = |field: &str, a: Value, b: Value| {
+        let around = json!({ "lifecycle_hooks": { "pre_stop": { "http_get": { "port": "http" } } } });
+        app(&format!("/lifecycle_hooks/pre_stop/http_get/{field}"), a, b).around(around)
+    };
     vec![
         app("/replicas", json!(1), json!(2)),
         // What is named is what was in force: nothing has to be replaced.
@@ -139,6 +143,9 @@ fn application_rows(images: &Images) -> Vec<Row> {
         app("/lifecycle_hooks/pre_stop/sleep_seconds", json!(1), json!(2)),
         app("/lifecycle_hooks/pre_stop/exec/command/0", json!("/bin/hello"), json!("/bin/../bin/hello"))
             .around(json!({ "lifecycle_hooks": { "pre_stop": { "exec": { "command": ["/bin/hello"] } } } })),
+        hook_get("path", json!("/one"), json!("/two")),
+        hook_get("port", json!("http"), json!("more")),
+        hook_get("headers/x-one", json!("one"), json!("two")),
         app("/lifecycle_hooks/online/registration_delay_seconds", json!(1), json!(2)),
         app("/lifecycle_hooks/online/warmup_seconds", json!(1), json!(2)),
         app("/lifecycle_hooks/online/warmup_curve", json!("linear"), json!("quadratic")),
@@ -219,7 +226,14 @@ fn policy_rows() -> Vec<Row> {
         step(&format!("matches/0/{field}"), a, b, matches)
     };
     let analysis = |field: &str, a: Value, b: Value, kind: &str| {
-        policy(&format!("/analysis/one/{field}"), a, b).around(json!({ "analysis": { "one": { "type": kind } } }))
+        let mut one = json!({ "type": kind });
+        if ["prometheus", "webhook"].contains(&kind) {
+            one["url"] = "https://metrics.example.com".into();
+        }
+        if kind == "prometheus" {
+            merge(&mut one, &json!({ "query": "up", "max": 1 }));
+        }
+        policy(&format!("/analysis/one/{field}"), a, b).around(json!({ "analysis": { "one": one } }))
     };
     let sticky = |field: &str, a: Value, b: Value, around: Value| {
         policy(&format!("/sticky/{field}"), a, b).around(json!({ "sticky": around }))
@@ -234,6 +248,8 @@ fn policy_rows() -> Vec<Row> {
         policy("/scale_down_delay_seconds", json!(60), json!(61))
             .around(json!({ "strategy": "blue_green", "steps": [{ "weight_percent": 5 }] })),
         policy("/promotion_timeout_seconds", json!(60), json!(61)),
+        policy("/failure_threshold", json!("1"), json!("50%")),
+        policy("/rollback_window_revisions", json!(3), json!(1)),
         sticky("key", json!("cookie"), json!("header"), json!({ "name": "one" })),
         sticky("name", json!("one"), json!("two"), json!({})),
         sticky("max_age_seconds", json!(60), json!(61), json!({})),
@@ -274,6 +290,11 @@ fn policy_rows() -> Vec<Row> {
         ("max_p95_ms", json!(100), json!(200), "response_time"),
         ("max_p95_ratio", json!(2), json!(2.5), "response_time"),
         ("max", json!(1), json!(2), "restart_count"),
+        ("min", json!(-1), json!(0.5), "prometheus"),
+        ("url", json!("https://one.example.com"), json!("https://two.example.com"), "prometheus"),
+        ("query", json!("one"), json!("two"), "prometheus"),
+        ("timeout_seconds", json!(1), json!(2), "webhook"),
+        ("auth_secret", json!("one"), json!("two"), "webhook"),
         ("type", json!("error_rate"), json!("restart_count"), "error_rate"),
     ] {
         rows.push(analysis(field, a, b, kind));
@@ -562,7 +583,7 @@ impl Matrix {
             let after: &[&str] = match row.kind.name {
                 "namespace" => &[],
                 "route" => &webs,
-                "application" => &content,
+                "application" | "gray_policy" => &content,
                 _ => &namespaces,
             };
             add(row.kind.name, &format!("r{index}"), spec, after);

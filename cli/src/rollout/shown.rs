@@ -214,7 +214,7 @@ impl Seen {
             }
             ("Paused", "ManualStep") => vec![promote],
             ("Paused", "UserPaused") => vec![resume("goes on")],
-            ("Paused", "NoTraffic") => vec![promote, resume("measures again")],
+            ("Paused", "NoTraffic" | "MetricsMissing") => vec![promote, resume("measures again")],
             ("Paused", "TrafficOnStable") => vec![resume("tries the step again")],
             ("Paused", _) => vec![resume("tries the step again"), promote],
             _ => return Vec::new(),
@@ -335,6 +335,7 @@ mod tests {
         assert_eq!(verbs("ManualStep"), "promote abort");
         assert_eq!(verbs("UserPaused"), "resume abort");
         assert_eq!(verbs("NoTraffic"), "promote resume abort");
+        assert_eq!(verbs("MetricsMissing"), "promote resume abort");
         assert_eq!(verbs("AnalysisFailed"), "resume promote abort");
         assert_eq!(verbs("TrafficOnStable"), "resume abort");
         assert!(seen("Updating", "", Phase::Running).next().is_empty());

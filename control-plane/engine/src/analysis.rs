@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use sampan_schema::gray_policy::{Analysis, AnalysisType};
 use serde::{Deserialize, Serialize};
 
+use crate::application::PauseReason;
 use crate::traffic::Counters;
 
 /// A difference of response times below this is noise, whatever the ratio.
 const NOISE_MS: f64 = 20.0;
 const MAX_DELTA_PERCENT: f64 = 0.5;
 const MAX_P95_RATIO: f64 = 1.25;
+/// An answer that is so much later than it may be has been lost.
+const PATIENCE_MS: i64 = 5000;
 /// So many windows without requests after a failed one end the wait for a better one.
 const SILENT: u32 = 3;
 /// Of the normal distribution, for bounds that hold with 95 %.
@@ -36,6 +39,23 @@ pub struct Check {
     pub silent: u32,
     /// Numbers of the last window.
     pub message: String,
+    /// The window is over, and somebody else has been asked about it at this time.
+    #[serde(default)]
+    pub asked: Option<i64>,
+}
+
+/// A question to somebody else: the name of the analysis, and when it was asked.
+pub type Asked = (String, i64);
+
+/// What somebody else answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// Of `prometheus`.
+    Value(f64),
+    /// Of `webhook`: the status of the answer.
+    Status(u16),
+    /// No answer, or none that says anything; with the reason.
+    Missing(String),
 }
 
 /// What is known about the two sides now.
@@ -45,6 +65,8 @@ pub struct Sides {
     pub stable: Counters,
     /// Restarts of gray instances on the revision.
     pub restarts: u64,
+    /// What somebody else has answered so far.
+    pub samples: BTreeMap<Asked, Sample>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +75,8 @@ pub enum Verdict {
     Running(i64),
     Passed,
     Failed(String),
-    /// Nothing could be said; with the reason.
-    Inconclusive(String),
+    /// Nothing could be said; with what was missing.
+    Inconclusive(PauseReason, String),
 }
 
 enum Window {
@@ -66,6 +88,7 @@ enum Window {
 impl Check {
     fn begin(&mut self, sides: &Sides, now: i64) {
         self.since = now;
+        self.asked = None;
         self.gray.clone_from(&sides.gray);
         self.stable.clone_from(&sides.stable);
     }
@@ -92,7 +115,8 @@ pub fn judge(
         });
         if analysis.kind == AnalysisType::RestartCount {
             let restarts = sides.restarts.saturating_sub(check.restarts);
-            let max = analysis.max.unwrap_or(0).max(0) as u64;
+            // A small whole number, as validation has seen to.
+            let max = analysis.max.unwrap_or(0.0).max(0.0) as u64;
             let message = format!("{restarts} restarts of gray instances, {max} allowed");
             if restarts > max {
                 check.failed += 1;
@@ -104,10 +128,21 @@ pub fn judge(
             continue;
         }
         let ends = check.since + analysis.interval_seconds * 1000;
-        if now >= ends {
+        let found = (now >= ends).then(|| {
+            if analysis.is_external() {
+                answer(name, analysis, check, sides, now)
+            } else {
+                Ok(window(analysis, &sides.gray.since(&check.gray), &sides.stable.since(&check.stable)))
+            }
+        });
+        if let Some(Err(until)) = found {
+            wake = wake.min(until);
+            passed = false;
+        }
+        if let Some(Ok(found)) = found {
             check.windows += 1;
             check.silent += 1;
-            match window(analysis, &sides.gray.since(&check.gray), &sides.stable.since(&check.stable)) {
+            match found {
                 Window::Good(message) => {
                     check.conclusive += 1;
                     check.last_failed = false;
@@ -128,17 +163,20 @@ pub fn judge(
         if i64::from(check.failed) >= analysis.failure_limit {
             return Verdict::Failed(format!("{name}: {} ({} windows failed)", check.message, check.failed));
         }
-        wake = wake.min(check.since + analysis.interval_seconds * 1000);
+        if check.asked.is_none() {
+            wake = wake.min(check.since + analysis.interval_seconds * 1000);
+        }
         // One window at least; after a failed one it is extended, window by window, as long as they say something.
         let stuck = check.last_failed && check.silent >= SILENT;
         passed &= check.windows > 0 && (stuck || !check.last_failed);
         if stuck || (check.windows > 0 && check.conclusive == 0) {
-            silent.get_or_insert_with(|| format!("{name}: {}", check.message));
+            let missing = if analysis.is_external() { PauseReason::MetricsMissing } else { PauseReason::NoTraffic };
+            silent.get_or_insert_with(|| (missing, format!("{name}: {}", check.message)));
         }
     }
     match silent {
         _ if !passed => Verdict::Running(wake),
-        Some(message) => Verdict::Inconclusive(message),
+        Some((missing, message)) => Verdict::Inconclusive(missing, message),
         None => Verdict::Passed,
     }
 }
@@ -152,7 +190,35 @@ fn window(analysis: &Analysis, gray: &Counters, stable: &Counters) -> Window {
     match analysis.kind {
         AnalysisType::ErrorRate => errors(analysis, gray, stable, compared),
         AnalysisType::ResponseTime => latency(analysis, gray, stable, compared),
-        AnalysisType::RestartCount => Window::Good(String::new()),
+        // Judged elsewhere.
+        AnalysisType::RestartCount | AnalysisType::Prometheus | AnalysisType::Webhook => Window::Good(String::new()),
+    }
+}
+
+/// What somebody else said about the window that is over; `Err` is the time until which the answer is waited for.
+fn answer(name: &str, analysis: &Analysis, check: &mut Check, sides: &Sides, now: i64) -> Result<Window, i64> {
+    let asked = *check.asked.get_or_insert(now);
+    let until = asked + analysis.timeout_seconds() * 1000 + PATIENCE_MS;
+    match sides.samples.get(&(name.to_owned(), asked)) {
+        Some(sample) => Ok(external(analysis, sample)),
+        None if now >= until => {
+            Ok(Window::Silent(format!("there was no answer within {} s", analysis.timeout_seconds())))
+        }
+        None => Err(until),
+    }
+}
+
+fn external(analysis: &Analysis, sample: &Sample) -> Window {
+    match sample {
+        Sample::Missing(why) => Window::Silent(why.clone()),
+        Sample::Status(status @ 200..300) => Window::Good(format!("the webhook answered {status}")),
+        Sample::Status(status) => Window::Bad(format!("the webhook answered {status}")),
+        Sample::Value(value) if !value.is_finite() => Window::Silent(format!("the query gave {value}")),
+        Sample::Value(value) => match (analysis.min, analysis.max) {
+            (Some(min), _) if *value < min => Window::Bad(format!("the query gave {value}; {min} is the least")),
+            (_, Some(max)) if *value > max => Window::Bad(format!("the query gave {value}; {max} is the most")),
+            _ => Window::Good(format!("the query gave {value}")),
+        },
     }
 }
 
@@ -282,10 +348,13 @@ mod tests {
     fn without_requests_nothing_is_said() {
         let a = analysis(json!({ "type": "error_rate" }));
         let found = verdicts(&a, &[(counters(3, 3, 5), counters(800, 0, 5))]);
-        assert!(matches!(&found[0], Verdict::Inconclusive(m) if m.contains("3 requests")), "{found:?}");
+        assert!(matches!(&found[0], Verdict::Inconclusive(_, m) if m.contains("3 requests")), "{found:?}");
         // No stable left: an absolute limit still judges.
         let alone = (counters(200, 40, 5), counters(0, 0, 5));
-        assert!(matches!(verdicts(&a, std::slice::from_ref(&alone))[0], Verdict::Inconclusive(_)));
+        assert!(matches!(
+            verdicts(&a, std::slice::from_ref(&alone))[0],
+            Verdict::Inconclusive(PauseReason::NoTraffic, _)
+        ));
         let a = analysis(json!({ "type": "error_rate", "max_percent": 1, "failure_limit": 1 }));
         assert!(matches!(verdicts(&a, &[alone])[0], Verdict::Failed(_)));
     }
@@ -297,7 +366,7 @@ mod tests {
         let bad = (counters(200, 40, 5), counters(800, 2, 5));
         let found = verdicts(&a, &[bad, none.clone(), none.clone(), none]);
         assert!(found[..3].iter().all(|v| matches!(v, Verdict::Running(_))), "{found:?}");
-        assert!(matches!(found[3], Verdict::Inconclusive(_)), "{found:?}");
+        assert!(matches!(found[3], Verdict::Inconclusive(PauseReason::NoTraffic, _)), "{found:?}");
     }
 
     #[test]
@@ -326,9 +395,88 @@ mod tests {
         let name = "a".to_owned();
         let wanted = BTreeMap::from([(&name, &a)]);
         let mut checks = BTreeMap::new();
-        let before = Sides { gray: counters(500, 0, 5), stable: counters(500, 0, 5), restarts: 0 };
+        let before = Sides { gray: counters(500, 0, 5), stable: counters(500, 0, 5), restarts: 0, ..Sides::default() };
         judge(&mut checks, &wanted, &before, true, 0);
-        let after = Sides { gray: counters(60, 0, 5), stable: counters(60, 0, 5), restarts: 0 };
+        let after = Sides { gray: counters(60, 0, 5), stable: counters(60, 0, 5), ..Sides::default() };
         assert_eq!(judge(&mut checks, &wanted, &after, true, 60_000), Verdict::Passed);
+    }
+
+    /// Feeds one answer for each window, `None` for none at all, and returns the verdict of each.
+    fn asked(analysis: &Analysis, answers: &[Option<Sample>]) -> Vec<Verdict> {
+        let name = "a".to_owned();
+        let wanted = BTreeMap::from([(&name, analysis)]);
+        let (mut checks, mut sides, mut now) = (BTreeMap::new(), Sides::default(), 0);
+        judge(&mut checks, &wanted, &sides, true, now);
+        let mut out = Vec::new();
+        for answer in answers {
+            now += analysis.interval_seconds * 1000;
+            let until = now + analysis.timeout_seconds() * 1000 + PATIENCE_MS;
+            let waiting = judge(&mut checks, &wanted, &sides, true, now);
+            assert_eq!(waiting, Verdict::Running(until), "an answer is waited for, and not for ever");
+            let question = (name.clone(), checks[&name].asked.unwrap());
+            match answer {
+                Some(sample) => drop(sides.samples.insert(question, sample.clone())),
+                None => now = until,
+            }
+            out.push(judge(&mut checks, &wanted, &sides, true, now));
+        }
+        out
+    }
+
+    #[test]
+    fn a_number_from_outside_passes_within_its_limits_and_fails_beyond_them() {
+        let a = analysis(json!({ "type": "prometheus", "min": -1, "max": 2.5, "failure_limit": 1 }));
+        for (value, good) in [(2.5, true), (-1.0, true), (2.6, false), (-1.1, false)] {
+            let found = asked(&a, &[Some(Sample::Value(value))]).remove(0);
+            assert_eq!(found == Verdict::Passed, good, "{value}: {found:?}");
+            assert_eq!(matches!(found, Verdict::Failed(_)), !good, "{value}: {found:?}");
+        }
+        let twice = analysis(json!({ "type": "prometheus", "max": 1, "failure_limit": 2 }));
+        let found = asked(&twice, &[Some(Sample::Value(2.0)), Some(Sample::Value(0.0))]);
+        assert!(matches!(found[0], Verdict::Running(_)), "a failed window is followed by another: {found:?}");
+        assert_eq!(found[1], Verdict::Passed);
+    }
+
+    #[test]
+    fn a_webhook_passes_with_a_2xx_alone() {
+        let a = analysis(json!({ "type": "webhook", "failure_limit": 1 }));
+        for (status, good) in
+            [(200, true), (204, true), (299, true), (199, false), (302, false), (404, false), (500, false)]
+        {
+            let found = asked(&a, &[Some(Sample::Status(status))]).remove(0);
+            assert_eq!(found == Verdict::Passed, good, "{status}: {found:?}");
+            assert_eq!(matches!(&found, Verdict::Failed(m) if m.contains(&status.to_string())), !good, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_neither_passes_nor_fails() {
+        let a = analysis(json!({ "type": "prometheus", "min": 0, "max": 1, "failure_limit": 1 }));
+        let missing = Sample::Missing("the query gave no number".into());
+        for nothing in [
+            None,
+            Some(missing),
+            Some(Sample::Value(f64::NAN)),
+            Some(Sample::Value(f64::INFINITY)),
+            Some(Sample::Value(f64::NEG_INFINITY)),
+        ] {
+            let found = asked(&a, &[nothing.clone(), nothing.clone()]);
+            let silent = |v: &Verdict| matches!(v, Verdict::Inconclusive(PauseReason::MetricsMissing, _));
+            assert!(found.iter().all(silent), "{nothing:?}: {found:?}");
+        }
+        // After a window that said something a silent one changes nothing.
+        assert_eq!(asked(&a, &[Some(Sample::Value(0.5)), None]), [Verdict::Passed, Verdict::Passed]);
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_is_none_to_this_one() {
+        let a = analysis(json!({ "type": "webhook", "failure_limit": 1, "interval_seconds": 1 }));
+        let name = "a".to_owned();
+        let wanted = BTreeMap::from([(&name, &a)]);
+        let mut checks = BTreeMap::new();
+        let samples = BTreeMap::from([((name.clone(), 1000), Sample::Status(500))]);
+        let sides = Sides { samples, ..Sides::default() };
+        judge(&mut checks, &wanted, &sides, true, 500);
+        assert!(matches!(judge(&mut checks, &wanted, &sides, true, 2000), Verdict::Running(_)));
     }
 }

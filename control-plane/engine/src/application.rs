@@ -117,6 +117,8 @@ pub enum PauseReason {
     UserPaused,
     /// The analysis had too little to look at.
     NoTraffic,
+    /// Somebody else was asked, and gave no answer that says anything.
+    MetricsMissing,
     AnalysisFailed,
     DeadlineExceeded,
     /// Instances cannot become ready.
@@ -131,6 +133,7 @@ impl PauseReason {
             Self::ManualStep => "ManualStep",
             Self::UserPaused => "UserPaused",
             Self::NoTraffic => "NoTraffic",
+            Self::MetricsMissing => "MetricsMissing",
             Self::AnalysisFailed => "AnalysisFailed",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Failures => "Failures",
@@ -310,7 +313,7 @@ mod tests {
         let back = releasing(RollingBack, Cause::Deploy, 3, "RollingBack", "AnalysisFailed");
         let over = releasing(Succeeded, Cause::Deploy, 0, "Succeeded", "");
         // Of promote, pause, resume and abort: the code, `obeyed`, or nothing when it is taken.
-        for (what, state, wanted) in [
+        for (what, state, wanted) in vec![
             ("nothing yet", State::default(), ["NO_RELEASE"; 4]),
             ("over", over.clone(), ["NO_RELEASE"; 4]),
             ("failed", releasing(Failed, Cause::Deploy, 0, "Failed", ""), ["NO_RELEASE"; 4]),

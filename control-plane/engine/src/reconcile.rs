@@ -8,9 +8,10 @@ use sampan_schema::gray_policy;
 use sampan_schema::operation::{Phase as OperationPhase, Progress};
 use sampan_schema::quantity;
 
+use crate::analysis::{Asked, Sample};
 use crate::application::{Release, ReleasePhase, State};
 use crate::instance::{self, Action, Instance, Knobs, Phase, Seen, Traffic};
-use crate::release::{self, Aim};
+use crate::release::{self, Aim, Question};
 use crate::revision::Revision;
 use crate::runtime::{ClassStatus, ImageState, RuntimeError, SandboxSpec};
 use crate::traffic::Counters;
@@ -41,6 +42,8 @@ pub struct View<'a> {
     pub policy: Option<&'a gray_policy::Spec>,
     /// What the gateways have counted of this application, by revision.
     pub traffic: &'a BTreeMap<String, Counters>,
+    /// What somebody else has answered to the questions of an earlier decision.
+    pub samples: &'a BTreeMap<Asked, Sample>,
     /// Every gateway has the route table that follows from the rows as they are.
     pub acked: bool,
     /// Milliseconds since the epoch.
@@ -69,6 +72,8 @@ pub struct Decision {
     pub actions: Vec<Action>,
     /// `(instance, container id)` whose probes should run.
     pub probes: Vec<(String, String)>,
+    /// What somebody else is to be asked.
+    pub questions: Vec<Question>,
     pub wake_at: Option<i64>,
     /// Deleting, and nothing is left.
     pub finished: bool,
@@ -86,6 +91,7 @@ pub fn reconcile(v: &View<'_>) -> Decision {
         operations: Vec::new(),
         actions: Vec::new(),
         probes: Vec::new(),
+        questions: Vec::new(),
         wake_at: None,
         finished: false,
         events: Vec::new(),
@@ -108,6 +114,7 @@ pub fn reconcile(v: &View<'_>) -> Decision {
     } else {
         release::judge(v, &mut d);
     }
+    d.questions = release::questions(&d.state);
     d.status = status(v, &d);
     d.state.rollout = release::rollout(v, &d);
     d
@@ -338,7 +345,15 @@ fn steps(v: &View<'_>, d: &mut Decision) {
     let unseen = Seen::default();
     let pre_stop = |hash: &str| {
         let template = v.revisions.get(hash).map(|r| r.template.clone())?;
-        serde_json::from_value::<Spec>(template).ok()?.lifecycle_hooks.pre_stop
+        let spec = serde_json::from_value::<Spec>(template).ok()?;
+        let mut hook = spec.lifecycle_hooks.pre_stop.clone()?;
+        if let Some(get) = &mut hook.http_get
+            && let Some(port) = spec.port(&get.port)
+        {
+            // A name means what it meant when the container was made.
+            get.port = port.to_string();
+        }
+        Some(hook)
     };
     let mut rows = Vec::new();
     let mut pulls: Vec<String> = Vec::new();

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use sampan_schema::application::OnFailure;
 use sampan_schema::gray_policy::{self, Analysis};
+use sampan_schema::int_or_percent;
 use sampan_schema::operation::{Phase as OperationPhase, Progress};
 use sampan_schema::rollout::{self, Rollout};
 
-use crate::analysis::{self, Check, Sides, Verdict};
+use crate::analysis::{self, Asked, Check, Sides, Verdict};
 use crate::application::{Cause, PauseReason, Paused, Release, ReleasePhase, Request, State, Verb};
 use crate::gray_policy::{Gray, Stage, shunned};
 use crate::instance::{Instance, Traffic};
@@ -28,7 +29,7 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("Updating", "Failed", "without a gray policy: a failure, or no progress"),
     ("Verifying", "Updating", "passed: the next step; or a newer spec"),
     ("Verifying", "Promoting", "passed: the last step"),
-    ("Verifying", "Paused", "a manual step, too little traffic, pause, or a failure"),
+    ("Verifying", "Paused", "a manual step, too little traffic, missing metrics, pause, or a failure"),
     ("Verifying", "RollingBack", "abort; a failed analysis, on_failure = rollback; a newer spec"),
     ("Verifying", "Succeeded", "the spec is stable's again"),
     ("Verifying", "Aborted", "abort, and no instance is wanted"),
@@ -365,6 +366,7 @@ pub(crate) fn judge(v: &View<'_>, d: &mut Decision) {
             .find(|i| i.permanent)
             .map(|i| (i.reason.clone(), format!("{}: {}", i.name, i.message))),
     };
+    let permanent = permanent.or_else(|| too_many(v, d, &r));
     if count.ready > r.progress {
         r.progress = count.ready;
         r.deadline = deadline(v);
@@ -379,6 +381,22 @@ pub(crate) fn judge(v: &View<'_>, d: &mut Decision) {
         _ => plain(v, d, &mut r, &count, trouble),
     };
     conclude(v, d, r, progress, end);
+}
+
+/// More gray instances have crashed and are not ready again than the policy allows.
+fn too_many(v: &View<'_>, d: &Decision, r: &Release) -> Option<(String, String)> {
+    let gray = r.gray.as_ref().filter(|_| r.phase == ReleasePhase::Updating && r.clearing.is_none())?;
+    let threshold = gray.policy.as_ref()?.failure_threshold.as_deref();
+    let allowed = threshold.and_then(|t| int_or_percent::of(t, replicas(v), false));
+    let allowed = allowed.unwrap_or_else(|| v.spec.budget().0.max(1));
+    let crashed = |i: &&Instance| {
+        let is_gray = i.revision == r.to && !i.terminating;
+        is_gray && i.revision_restarts > 0 && !i.is_available(0, v.now)
+    };
+    let failing: Vec<&Instance> = d.instances.iter().filter(crashed).collect();
+    let last = failing.first().filter(|_| failing.len() as u64 > allowed)?;
+    let text = format!("{} gray instances crash, {allowed} may; {}: {}", failing.len(), last.name, last.message);
+    Some(("TooManyFailures".into(), text))
 }
 
 fn going_back(r: &Release) -> bool {
@@ -526,7 +544,44 @@ fn judged(gray: &Gray) -> BTreeMap<&String, &Analysis> {
 fn sides(v: &View<'_>, d: &Decision, r: &Release) -> Sides {
     let of = |hash: Option<&String>| hash.and_then(|h| v.traffic.get(h)).cloned().unwrap_or_default();
     let restarts = d.instances.iter().filter(|i| i.revision == r.to).map(|i| u64::from(i.revision_restarts)).sum();
-    Sides { gray: of(Some(&r.to)), stable: of(r.from.as_ref()), restarts }
+    Sides { gray: of(Some(&r.to)), stable: of(r.from.as_ref()), restarts, samples: v.samples.clone() }
+}
+
+/// What somebody else is asked, and has not answered yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    pub id: Asked,
+    pub analysis: Analysis,
+    pub revision: String,
+    pub stable_revision: String,
+    /// From 1.
+    pub step: usize,
+}
+
+/// The questions that are open now. Each is asked once, and again when nobody remembers that it was.
+pub(crate) fn questions(state: &State) -> Vec<Question> {
+    let verifying = |r: &&Release| {
+        let looks = r.paused.as_ref().is_none_or(|p| is_waited_out(p.reason));
+        r.phase == ReleasePhase::Updating && r.clearing.is_none() && looks
+    };
+    let Some(r) = state.release.as_ref().filter(verifying) else { return Vec::new() };
+    let Some(gray) = r.gray.as_ref().filter(|gray| gray.stage == Stage::Verifying) else { return Vec::new() };
+    let open = |(name, analysis): (&String, &Analysis)| {
+        let asked = gray.checks.get(name)?.asked?;
+        Some(Question {
+            id: (name.clone(), asked),
+            analysis: analysis.clone(),
+            revision: r.to.clone(),
+            stable_revision: r.from.clone().unwrap_or_default(),
+            step: gray.step + 1,
+        })
+    };
+    judged(gray).into_iter().filter_map(open).collect()
+}
+
+/// A pause in which analyses go on.
+fn is_waited_out(reason: PauseReason) -> bool {
+    matches!(reason, PauseReason::ManualStep | PauseReason::UserPaused)
 }
 
 /// The verdict on the present step, and what follows.
@@ -547,7 +602,7 @@ fn verify(v: &View<'_>, d: &mut Decision, r: &mut Release, gray: &mut Gray) {
                 wake(d, at);
             }
         }
-        Verdict::Inconclusive(message) if !stopped => stand(v, d, r, PauseReason::NoTraffic, message),
+        Verdict::Inconclusive(missing, message) if !stopped => stand(v, d, r, missing, message),
         Verdict::Passed if !stopped && pause.manual => {
             let message = format!("step {} of {} waits for a user", gray.step + 1, gray.total_steps());
             stand(v, d, r, PauseReason::ManualStep, message);
@@ -557,7 +612,7 @@ fn verify(v: &View<'_>, d: &mut Decision, r: &mut Release, gray: &mut Gray) {
             r.deadline = deadline(v);
             wake(d, v.now);
         }
-        Verdict::Inconclusive(_) | Verdict::Passed => {
+        Verdict::Inconclusive(..) | Verdict::Passed => {
             if let Some(next) = gray.checks.values().map(|c| c.since).min() {
                 let interval = judged(gray).values().map(|a| a.interval_seconds).min().unwrap_or(60);
                 wake(d, next + interval * 1000);
@@ -603,8 +658,7 @@ fn pause_goes_on(v: &View<'_>, d: &mut Decision, r: &mut Release) -> End {
     let policy = gray.policy.as_ref();
     let until = paused.since + policy.map_or(0, |p| p.promotion_timeout_seconds) * 1000;
     let on_failure = policy.map(|p| p.on_failure).unwrap_or_default();
-    let waits = matches!(paused.reason, PauseReason::ManualStep | PauseReason::UserPaused);
-    if waits && gray.stage == Stage::Verifying && !gray.is_promoting() {
+    if is_waited_out(paused.reason) && gray.stage == Stage::Verifying && !gray.is_promoting() {
         verify(v, d, r, &mut gray);
     }
     let still = r.paused.as_ref() == Some(&paused);

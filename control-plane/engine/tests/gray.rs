@@ -58,6 +58,21 @@ fn policy(w: &mut World) -> Value {
             "errors": { "type": "error_rate", "interval_seconds": 5, "min_samples": 5, "failure_limit": limit },
         });
     }
+    if w.pick(3) == 0 {
+        policy["failure_threshold"] = ["0", "1", "50%"][w.pick(3)].into();
+    }
+    if w.pick(4) == 0 {
+        policy["analysis"]["gate"] = json!({
+            "type": "webhook", "url": "https://gate.example", "interval_seconds": 3, "failure_limit": limit,
+            "timeout_seconds": 4,
+        });
+    }
+    if w.pick(4) == 0 {
+        policy["analysis"]["burn"] = json!({
+            "type": "prometheus", "url": "https://metrics.example", "query": "burn", "max": 0.5, "interval_seconds": 4,
+            "failure_limit": limit, "timeout_seconds": 1,
+        });
+    }
     policy
 }
 
@@ -260,6 +275,74 @@ fn without_requests_the_release_pauses_and_says_so() {
     until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
 }
 
+/// A canary that a webhook and a number from outside judge.
+fn judged_outside(on_failure: &str) -> Value {
+    json!({
+        "on_failure": on_failure, "steps": [{ "weight_percent": 25 }],
+        "analysis": {
+            "gate": { "type": "webhook", "url": "https://gate.example", "interval_seconds": 3, "failure_limit": 1 },
+            "burn": {
+                "type": "prometheus", "url": "https://metrics.example", "query": "burn", "max": 0.5,
+                "interval_seconds": 3, "failure_limit": 1,
+            },
+        },
+    })
+}
+
+#[test]
+fn what_somebody_else_says_promotes_a_good_canary_and_takes_a_bad_one_back() {
+    let mut w = at_rest(judged_outside("rollback"));
+    w.load = 0;
+    w.bad = [("r.example.com/a:8".to_owned(), 100)].into();
+    w.outside(&Event::Image(7));
+    until(&mut w, "both questions", |w| w.questioned == 2);
+    // Now and then nobody answers in time; then somebody has to look again.
+    until(&mut w, "the end", |w| {
+        if pause(w) == Some(PauseReason::MetricsMissing) {
+            w.outside(&Event::Verb(Verb::Resume));
+        }
+        phase(w) == ReleasePhase::Succeeded
+    });
+    let good = w.state.current.clone().unwrap();
+    w.outside(&Event::Image(8));
+    until(&mut w, "the way back", |w| {
+        if pause(w) == Some(PauseReason::MetricsMissing) {
+            w.outside(&Event::Verb(Verb::Resume));
+        }
+        phase(w) == ReleasePhase::RollingBack
+    });
+    let message = w.state.rollout.message.clone();
+    assert!(message.contains("the webhook answered 500") || message.contains("the query gave 1"), "{message}");
+    assert_back(&mut w, &good, ReleasePhase::RolledBack);
+}
+
+#[test]
+fn metrics_that_are_missing_neither_promote_nor_take_back_and_a_restart_asks_again() {
+    for on_failure in ["pause", "abort", "rollback"] {
+        let mut w = at_rest(judged_outside(on_failure));
+        w.load = 0;
+        w.mute = true;
+        w.outside(&Event::Image(7));
+        until(&mut w, "a question", |w| w.questioned == 2);
+        w.outside(&Event::Kill);
+        until(&mut w, "the pause", |w| pause(w) == Some(PauseReason::MetricsMissing));
+        assert!(w.questioned >= 3, "what the server forgot is asked again");
+        assert_eq!(updated(&w), 1, "neither promoted nor taken back");
+        let asked = w.questioned;
+        for _ in 0..100 {
+            w.step(300);
+        }
+        assert_eq!(
+            (pause(&w), w.questioned),
+            (Some(PauseReason::MetricsMissing), asked),
+            "nobody is asked for nothing"
+        );
+        w.mute = false;
+        w.outside(&Event::Verb(Verb::Promote { full: true }));
+        until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+    }
+}
+
 #[test]
 fn abort_keeps_the_gray_instances_for_a_look_without_requests() {
     let mut w = at_rest(json!({
@@ -346,6 +429,28 @@ fn a_crash_loop_in_a_step_follows_the_policy_and_the_deadline() {
         assert_eq!(phase(&w), ends, "{:#?}", w.state.release);
         assert_eq!(pause(&w), (on_failure == "pause").then_some(PauseReason::DeadlineExceeded));
         assert!(w.serving() >= 3);
+    }
+}
+
+#[test]
+fn more_crashing_gray_instances_than_the_threshold_follow_the_policy_at_once() {
+    for (threshold, at_once) in [("0", true), ("1", true), ("50%", false)] {
+        let mut w = at_rest(json!({
+            "on_failure": "rollback", "capacity": "extra", "failure_threshold": threshold,
+            "steps": [{ "replicas": "2" }],
+        }));
+        w.spec["update_strategy"]["progress_deadline_seconds"] = 3600.into();
+        w.outside(&Event::Image(7));
+        until(&mut w, "the release", |w| updated(w) == 2);
+        for _ in 0..400 {
+            w.crash_new();
+            w.step(300);
+        }
+        // Both crash; of four instances half may.
+        let ended = phase(&w) != ReleasePhase::Updating;
+        assert_eq!(ended, at_once, "{threshold}: {:?}", w.state.rollout);
+        assert_eq!(w.state.rollout.message.contains("gray instances crash"), at_once, "{:?}", w.state.rollout);
+        assert_eq!(w.serving(), 4, "stable serves on");
     }
 }
 

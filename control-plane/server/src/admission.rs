@@ -40,6 +40,14 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
                 }
             }
         }
+        "gray_policy" => {
+            let Ok(policy) = sampan_schema::read::<gray_policy::Spec>(spec) else { return Ok(None) };
+            for (path, name) in tokens(&policy) {
+                if r.object("secret", ns, name)?.is_none() {
+                    missing.push(field(path, format!("secret {name:?} does not exist in namespace {ns:?}"), ABSENT));
+                }
+            }
+        }
         "route" => {
             let Ok(route) = sampan_schema::read::<route::Spec>(spec) else { return Ok(None) };
             for (i, rule) in route.rules.iter().enumerate() {
@@ -93,6 +101,13 @@ fn config_references(app: &Application) -> Vec<(String, &'static str, String)> {
         }
     }
     out
+}
+
+/// `(path, name)` of every secret whose token a policy's analyses send.
+fn tokens(policy: &gray_policy::Spec) -> impl Iterator<Item = (String, &str)> {
+    policy.analysis.iter().filter_map(|(name, a)| {
+        a.auth_secret.as_deref().map(|secret| (format!("analysis[{name:?}].auth_secret"), secret))
+    })
 }
 
 /// The applications of a namespace that name a policy, with their specs.
@@ -172,6 +187,13 @@ pub fn rejected(r: &Reader<'_>, app: &Object, state: &State) -> Result<Option<Pr
     Ok(Some(Problem::new(409, "OPERATION_RUNNING", "a release is running", detail).with("operation_id", id)))
 }
 
+/// How far back a rollback needs no steps, in revisions. Without a policy there are no steps.
+pub fn rollback_window(r: &Reader<'_>, app: &Object) -> Result<usize, StoreError> {
+    let named = app.spec.get("gray_policy").and_then(Value::as_str);
+    let policy = named.map(|named| policy(r, &app.namespace, named)).transpose()?.flatten();
+    Ok(policy.map_or(usize::MAX, |p| p.rollback_window_revisions.max(0).unsigned_abs() as usize))
+}
+
 /// A host name belongs to one route.
 pub fn hostnames(r: &Reader<'_>, ns: &str, name: &str, spec: &Value) -> Result<Option<Problem>, StoreError> {
     let Ok(mine) = sampan_schema::read::<route::Spec>(spec) else { return Ok(None) };
@@ -212,6 +234,14 @@ pub fn users(r: &Reader<'_>, object: &Object) -> Result<Option<Problem>, StoreEr
                 let used = config_references(&spec).iter().any(|(_, k, n)| *k == object.kind && *n == object.name);
                 if used && !app.deleting {
                     by.push(format!("application {}", app.id()));
+                }
+            }
+            if object.kind == "secret" {
+                for other in r.objects("gray_policy", Some(&object.namespace), None, usize::MAX)? {
+                    let Ok(policy) = sampan_schema::read::<gray_policy::Spec>(&other.spec) else { continue };
+                    if tokens(&policy).any(|(_, name)| name == object.name) {
+                        by.push(format!("gray_policy {}", other.id()));
+                    }
                 }
             }
         }

@@ -15,8 +15,10 @@ use sampan_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::egress::Allowed;
 use crate::reconciler::{self, Note, Parts};
-use crate::registry::{Allowed, Registry};
+use crate::registry::Registry;
+use crate::sample::Sampler;
 use crate::{auth, http, retention, serve};
 
 /// Settings of a server.
@@ -29,10 +31,12 @@ pub struct Config {
     pub cri_endpoint: Option<String>,
     /// `None`: `kata`; with `dev`, `runc` where the host has no `kata`.
     pub isolation_class: Option<String>,
-    /// `sampan dev`: registries on loopback are allowed, and workloads end with the server.
+    /// `sampan dev`: loopback is allowed, for registries and for what analyses ask, and workloads end with the server.
     pub dev: bool,
     /// Registries (`host[:port]`) that may be anywhere and are spoken to over plain HTTP.
     pub insecure_registries: Vec<String>,
+    /// Hosts (`host[:port]`) that analyses may ask although they have a private address.
+    pub egress_allowed: Vec<String>,
     /// Subnet of the sandboxes; `None`: one chosen from the data folder's path.
     pub subnet: Option<String>,
     /// Isolation class to runtime handler, beside the usual ones or instead of them.
@@ -52,6 +56,7 @@ impl Config {
             isolation_class: None,
             dev: false,
             insecure_registries: Vec::new(),
+            egress_allowed: Vec::new(),
             subnet: None,
             handlers: BTreeMap::new(),
             client_timeout: Duration::from_secs(30),
@@ -185,7 +190,7 @@ impl Server {
             ));
         }
         if config.dev {
-            notices.push("registries on loopback are allowed, over plain HTTP".into());
+            notices.push("loopback is allowed: registries over plain HTTP, and what analyses ask".into());
         }
         match node.and_then(|node| node.bridge_ip().map(|ip| (node, ip))) {
             Some((node, ip)) => {
@@ -202,13 +207,16 @@ impl Server {
             }
             None => notices.push("gateway: the runtime is not ours, so there is no internal listener".into()),
         }
-        let registry = Registry::new(Allowed { loopback: config.dev, insecure: config.insecure_registries.clone() });
+        let allowed = |named: &[String]| Allowed { loopback: config.dev, named: named.to_vec() };
+        let registry = Registry::new(allowed(&config.insecure_registries));
+        let sampler = Sampler::new(allowed(&config.egress_allowed));
         let (notes, heard) = mpsc::unbounded_channel();
         let parts = Parts {
             store: store.clone(),
             runtime: runtime.clone(),
             gateway: proxy.clone(),
             registry: registry.clone(),
+            sampler,
             default_class: default_class.clone(),
         };
         let tidy = tokio::spawn(retention::run(store.clone())).abort_handle();

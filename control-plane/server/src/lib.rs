@@ -5,11 +5,13 @@ pub mod app;
 mod auth;
 pub mod clock;
 mod container;
+mod egress;
 mod http;
 mod objects;
 mod reconciler;
 mod registry;
 mod retention;
+mod sample;
 mod serve;
 
 pub use app::{Config, Error, Server};

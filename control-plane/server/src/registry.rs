@@ -1,46 +1,29 @@
 //! Tag -> digest, by the registry's HTTP API. One request per revision, through the egress guard.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use reqwest::Url;
 use sampan_engine::runtime::RuntimeError;
 use sampan_schema::image_ref::{self, ImageRef};
+
+use crate::egress::{self, Allowed, Guard, Refused};
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 
-/// For one answer of DNS.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one request to a registry.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest answer with a token.
 const TOKEN_LIMIT: usize = 1 << 20;
 
-/// Which registries a server may speak to beside public ones over TLS.
-#[derive(Debug, Clone, Default)]
-pub struct Allowed {
-    /// `sampan dev`: registries on loopback, over plain HTTP.
-    pub loopback: bool,
-    /// `host[:port]` that the operator named: over plain HTTP, wherever they are.
-    pub insecure: Vec<String>,
-}
-
-type Lookup = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync;
-
 /// Resolves tags. Clone is cheap.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Registry {
-    allowed: Arc<Allowed>,
-    lookup: Arc<Lookup>,
+    guard: Guard,
 }
 
-/// A host that passed the guard. Requests go to the addresses that were checked: a second answer of DNS could be
-/// another one.
+/// A host that passed the guard. Registries that somebody named, and those on loopback, speak plain HTTP.
 struct Checked {
     plain: bool,
     client: reqwest::Client,
@@ -48,10 +31,7 @@ struct Checked {
 
 impl Registry {
     pub fn new(allowed: Allowed) -> Self {
-        let lookup = |name: String| -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|a| a.ip()).collect()) })
-        };
-        Self { allowed: Arc::new(allowed), lookup: Arc::new(lookup) }
+        Self { guard: Guard::new(allowed) }
     }
 
     /// The digest of `image`; one that is written in the reference is taken as it is.
@@ -125,31 +105,23 @@ impl Registry {
 
     /// Looks up `host[:port]` once, and refuses what this server may not speak to.
     async fn guard(&self, host: &str) -> Result<Checked, RuntimeError> {
-        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-        let name = name.trim_matches(['[', ']']);
-        let found = tokio::time::timeout(LOOKUP_TIMEOUT, (self.lookup)(name.to_owned())).await.map_err(|_| {
-            unreachable(host, &format!("has no address: DNS gave no answer within {} s", LOOKUP_TIMEOUT.as_secs()))
+        let passed = self.guard.check(host).await.map_err(|refused| match refused {
+            Refused::Unknown(why) => unreachable(host, &why),
+            Refused::Inside => RuntimeError::permanent(
+                "RegistryNotAllowed",
+                format!(
+                    "registry {host} is on a private or loopback address, which this server does not allow: use a \
+                     public registry, or start the server with --insecure-registry {host} if it is trusted"
+                ),
+            ),
         })?;
-        let found = found.map_err(|e| unreachable(host, &format!("has no address: {e}")))?;
-        let plain = is_plain(&self.allowed, host, &found)?;
-        let addresses: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-        let mut client = reqwest::Client::builder()
-            .connect_timeout(LOOKUP_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .resolve_to_addrs(name, &addresses);
-        if plain {
+        let mut client = passed.client(REQUEST_TIMEOUT);
+        if passed.trusted {
             client = client.no_proxy();
         }
         let client =
             client.build().map_err(|e| RuntimeError::transient("Unknown", format!("TLS cannot be set up: {e}")))?;
-        Ok(Checked { plain, client })
-    }
-}
-
-impl std::fmt::Debug for Registry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Registry({:?})", self.allowed)
+        Ok(Checked { plain: passed.trusted, client })
     }
 }
 
@@ -163,34 +135,7 @@ async fn send(
     if let Some(t) = token {
         request = request.bearer_auth(t);
     }
-    request.send().await.map_err(|e| {
-        let mut cause: &dyn std::error::Error = &e;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        unreachable(&r.host, &format!("cannot be reached: {cause}"))
-    })
-}
-
-/// Whether a registry with these addresses is spoken to over plain HTTP, or the refusal to speak to it.
-fn is_plain(allowed: &Allowed, host: &str, found: &[IpAddr]) -> Result<bool, RuntimeError> {
-    if allowed.insecure.iter().any(|i| i == host) {
-        return Ok(true);
-    }
-    if found.is_empty() {
-        return Err(unreachable(host, "has no address"));
-    }
-    if allowed.loopback && found.iter().all(|ip| ip.to_canonical().is_loopback()) {
-        return Ok(true);
-    }
-    if found.iter().any(is_inside) {
-        let text = format!(
-            "registry {host} is on a private or loopback address, which this server does not allow: use a public \
-             registry, or start the server with --insecure-registry {host} if it is trusted"
-        );
-        return Err(RuntimeError::permanent("RegistryNotAllowed", text));
-    }
-    Ok(false)
+    request.send().await.map_err(|e| unreachable(&r.host, &format!("cannot be reached: {}", egress::cause(&e))))
 }
 
 fn unreachable(host: &str, what: &str) -> RuntimeError {
@@ -198,36 +143,10 @@ fn unreachable(host: &str, what: &str) -> RuntimeError {
     RuntimeError::transient("RegistryUnreachable", format!("registry {host} {what}; {next}"))
 }
 
-/// Addresses that lead to this host, its network or nowhere, also where IPv6 carries an IPv4 address.
-fn is_inside(ip: &IpAddr) -> bool {
-    let v6 = match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            return v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b));
-        }
-        IpAddr::V6(v6) => v6,
-    };
-    let s = v6.segments();
-    let carried = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_inside(&IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
-    };
-    match s {
-        // Unspecified, loopback and IPv4-compatible; the translation prefixes; 6to4.
-        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => carried(high, low),
-        [0x2002, high, low, ..] => carried(high, low),
-        [first, ..] => v6.is_multicast() || first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -242,12 +161,12 @@ mod tests {
     fn registry(allowed: Allowed, ip: &str) -> (Registry, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let (ip, count): (IpAddr, _) = (ip.parse().unwrap(), asked.clone());
-        let lookup = move |_: String| -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let guard = Guard::with_lookup(allowed, move |_| {
             let first = count.fetch_add(1, Ordering::SeqCst) == 0;
             let ip = if first { ip } else { IpAddr::from([192, 0, 2, 1]) };
             Box::pin(async move { Ok(vec![ip]) })
-        };
-        (Registry { allowed: Arc::new(allowed), lookup: Arc::new(lookup) }, asked)
+        });
+        (Registry { guard }, asked)
     }
 
     #[tokio::test]
@@ -288,19 +207,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn public_hosts_pass_over_tls_and_one_inside_address_among_them_is_enough_to_refuse() {
-        for ip in ["192.0.2.1", "100.128.0.1", "2001:db8::1", "64:ff9b::c000:201", "::ffff:192.0.2.1"] {
-            let found = [ip.parse().unwrap()];
-            assert!(!is_plain(&Allowed::default(), "registry.example", &found).unwrap(), "{ip}");
-        }
-        let mixed = ["192.0.2.1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
-        assert_eq!(is_plain(&Allowed::default(), "h.example", &mixed).unwrap_err().reason, "RegistryNotAllowed");
-        assert_eq!(is_plain(&Allowed::default(), "h.example", &[]).unwrap_err().reason, "RegistryUnreachable");
-    }
-
-    #[tokio::test]
     async fn loopback_is_allowed_under_dev_and_other_private_hosts_where_they_are_named() {
-        let dev = Allowed { loopback: true, insecure: vec!["10.1.2.3:5000".into()] };
+        let dev = Allowed { loopback: true, named: vec!["10.1.2.3:5000".into()] };
         let real = Registry::new(dev.clone());
         for host in ["127.0.0.1:5000", "localhost:5000", "10.1.2.3:5000"] {
             let reference = format!("{host}/a@{}", digest());
@@ -328,7 +236,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8(asked).unwrap()
         });
-        let (rebound, asked) = registry(Allowed { loopback: true, insecure: Vec::new() }, "127.0.0.1");
+        let (rebound, asked) = registry(Allowed { loopback: true, named: Vec::new() }, "127.0.0.1");
         let resolved = rebound.resolve(&format!("{host}/team/app:1")).await.unwrap();
         assert_eq!(resolved, (digest(), format!("{host}/team/app@{}", digest())));
         assert!(server.await.unwrap().starts_with("HEAD /v2/team/app/manifests/1 "));
@@ -337,7 +245,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn dns_that_does_not_answer_is_not_waited_for() {
-        let silent = Registry { allowed: Arc::default(), lookup: Arc::new(|_| Box::pin(std::future::pending())) };
+        let guard = Guard::with_lookup(Allowed::default(), |_| Box::pin(std::future::pending()));
+        let silent = Registry { guard };
         let error = silent.resolve("registry.example/a:1").await.unwrap_err();
         assert_eq!((error.reason.as_str(), error.permanent), ("RegistryUnreachable", false));
         assert!(error.message.contains("DNS gave no answer"), "{error}");

@@ -4,6 +4,7 @@
 
 mod support;
 
+use sampan_engine::runtime::RuntimeError;
 use serde_json::{Value, json};
 use support::{Bench, Fake, IMAGE_A, IMAGE_B, app, bench};
 
@@ -47,7 +48,8 @@ async fn a_policy_is_held_by_the_applications_that_name_it() {
     let (status, told) = dry_run(&b, CART, &gray(IMAGE_A, 2)).await;
     // The same apply may make it, so a plan is not refused.
     assert_eq!(status, 200, "{told}");
-    assert!(told["unresolved"][0].as_str().unwrap().starts_with("gray_policy: "), "{told}");
+    let unresolved = &told["unresolved"][0];
+    assert_eq!((&unresolved["field_path"], &unresolved["rule"]), (&json!("gray_policy"), &json!("SMP041")), "{told}");
 
     assert_eq!(b.create(CAREFUL, &policy(json!({}))).await.0, 201);
     assert_eq!(b.get(CAREFUL).await["status"], json!({ "used_by": [] }));
@@ -68,12 +70,19 @@ async fn one_instance_is_not_divided() {
     b.namespace("shop").await;
     assert_eq!(b.create(CAREFUL, &policy(json!({}))).await.0, 201);
     let one = (400, "VALIDATION", "gray_policy", "SMP065");
-    let planned = dry_run(&b, CART, &gray(IMAGE_A, 1)).await;
-    assert_eq!(refusal(&planned), one);
-    assert!(planned.1["errors"][0]["message"].as_str().unwrap().contains("capacity = extra or more replicas"));
+    // The same apply may change the policy first, so it is told and not refused.
+    let (status, planned) = dry_run(&b, CART, &gray(IMAGE_A, 1)).await;
+    let told = &planned["unresolved"][0];
+    assert_eq!(
+        (status, &told["field_path"], &told["rule"]),
+        (200, &json!("gray_policy"), &json!("SMP065")),
+        "{planned}"
+    );
+    assert!(told["message"].as_str().unwrap().contains("capacity = extra or more replicas"));
     assert_eq!(refusal(&b.create(CART, &gray(IMAGE_A, 1)).await), one);
     for replicas in [0, 2] {
-        assert_eq!(dry_run(&b, CART, &gray(IMAGE_A, replicas)).await.0, 200, "{replicas}");
+        let (status, planned) = dry_run(&b, CART, &gray(IMAGE_A, replicas)).await;
+        assert_eq!((status, &planned["unresolved"]), (200, &json!([])), "{replicas}");
     }
     assert_eq!(b.update(CAREFUL, &policy(json!({ "capacity": "extra" }))).await.0, 200);
     assert_eq!(b.create(CART, &gray(IMAGE_A, 1)).await.0, 201);
@@ -148,6 +157,38 @@ async fn a_policy_that_rejects_keeps_a_second_release_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_a_failure_has_paused_goes_on_by_a_verb_and_not_by_the_same_spec() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    assert_eq!(b.create(CAREFUL, &policy(json!({ "steps": [{ "weight_percent": 50 }] }))).await.0, 201);
+    b.deployed(&gray(IMAGE_A, 2)).await;
+    b.fake.faults(|f| {
+        let gone = RuntimeError::permanent("ImageNotFound", "manifest unknown");
+        f.images.insert("bbbb".into(), gone);
+    });
+    let (_, answer) = b.update(CART, &gray(IMAGE_B, 2)).await;
+    let id = answer["operation"]["id"].clone();
+    let paused = b.finish(&answer).await;
+    assert_eq!((&paused["phase"], &paused["reason"]), (&json!("Paused"), &json!("Failures")), "{paused}");
+    assert!(paused["message"].as_str().unwrap().contains("manifest unknown"), "{paused}");
+    let pulls = || b.fake.calls().iter().filter(|c| c.starts_with("pull ") && c.contains("bbbb")).count();
+    let before = pulls();
+    let (status, same) = b.update(CART, &gray(IMAGE_B, 2)).await;
+    assert_eq!((status, &same["operation"]["id"]), (200, &id), "the same again follows what stands still");
+    assert_eq!(b.get(&format!("/v1/operations/{}", id.as_str().unwrap())).await["phase"], "Paused");
+    assert_eq!(pulls(), before, "and tries nothing");
+
+    b.fake.faults(|f| f.images.clear());
+    assert_eq!(b.send("POST", &format!("{CART}/rollout/resume"), &[], None).await.0, 202);
+    support::wait_for("the end", async || {
+        b.get(&format!("/v1/operations/{}", id.as_str().unwrap())).await["phase"] == "Succeeded"
+    })
+    .await;
+    assert!(pulls() > before, "resume pulls again");
+    assert_eq!(current_image(&b).await, IMAGE_B);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_returns_to_the_revision_before_or_to_the_one_that_is_named() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;
@@ -185,6 +226,68 @@ async fn a_rollback_returns_to_the_revision_before_or_to_the_one_that_is_named()
     assert_eq!(current_image(&b).await, IMAGE_A);
     assert_eq!(refusal(&back("k5", json!({ "to_revision": 99 })).await), (404, "NOT_FOUND", "", ""));
     assert_eq!(refusal(&back("k6", json!({ "revision": 1 })).await), (400, "VALIDATION", "", ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_further_back_than_the_window_goes_by_the_steps() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let window =
+        json!({ "rollback_window_revisions": 1, "steps": [{ "weight_percent": 50, "pause": { "manual": true } }] });
+    assert_eq!(b.create(CAREFUL, &policy(window)).await.0, 201);
+    let version = |n: &str| {
+        let mut body = app(IMAGE_A, 2);
+        body["container"]["env"] = json!({ "N": n });
+        body
+    };
+    b.deployed(&version("1")).await;
+    for n in ["2", "3"] {
+        let (_, answer) = b.update(CART, &version(n)).await;
+        assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    }
+    let mut follows = version("3");
+    follows["gray_policy"] = "careful".into();
+    assert_eq!(b.update(CART, &follows).await.0, 200);
+    let back = async |n: u64| {
+        let (status, answer) =
+            b.send("POST", &format!("{CART}/rollback"), &[], Some(&json!({ "to_revision": n }))).await;
+        assert_eq!(status, 202, "{answer}");
+        b.finish(&answer).await
+    };
+    let far = back(1).await;
+    assert_eq!(
+        (&far["kind"], &far["phase"], &far["reason"]),
+        (&json!("deploy"), &json!("Paused"), &json!("ManualStep"))
+    );
+    assert_eq!(b.send("POST", &format!("{CART}/rollout/promote"), &[], Some(&json!({ "full": true }))).await.0, 202);
+    support::wait_for("the end", async || b.get(&format!("{CART}/rollout")).await["phase"] == "Succeeded").await;
+    assert_eq!(b.get(CART).await["container"]["env"]["N"], "1");
+    let near = back(3).await;
+    assert_eq!((&near["kind"], &near["phase"]), (&json!("rollback"), &json!("Succeeded")), "one step");
+    assert_eq!(b.get(CART).await["container"]["env"]["N"], "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_comes_from_a_secret_that_stays_and_without_it_the_release_pauses() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let gate = json!({ "gate": {
+        "type": "webhook", "url": "http://127.0.0.1:9/", "interval_seconds": 1, "failure_limit": 1, "auth_secret": "gate",
+    } });
+    let judged = policy(json!({ "on_failure": "rollback", "steps": [{ "weight_percent": 50 }], "analysis": gate }));
+    let absent = (422, "REFERENCE_NOT_FOUND", "analysis[\"gate\"].auth_secret", "SMP041");
+    assert_eq!(refusal(&b.create(CAREFUL, &judged).await), absent);
+    let secret = "/v1/namespaces/shop/secrets/gate";
+    assert_eq!(b.create(secret, &json!({ "data_wo": { "other": "hush" }, "wo_version": 1 })).await.0, 201);
+    assert_eq!(b.create(CAREFUL, &judged).await.0, 201);
+    let (status, p) = b.send("DELETE", secret, &[("if-match", "*")], None).await;
+    assert_eq!((status, &p["by"]), (409, &json!(["gray_policy shop/careful"])), "{p}");
+
+    b.deployed(&gray(IMAGE_A, 2)).await;
+    let (_, answer) = b.update(CART, &gray(IMAGE_B, 2)).await;
+    let paused = b.finish(&answer).await;
+    assert_eq!((&paused["phase"], &paused["reason"]), (&json!("Paused"), &json!("MetricsMissing")), "{paused}");
+    assert_eq!(paused["message"], "gate: secret \"gate\" has no key \"token\"");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@ mod support;
 
 use sampan_engine::runtime::RuntimeError;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use support::{Fake, IMAGE_A, IMAGE_B, app, bench, wait_for};
 
 const CART: &str = "/v1/namespaces/shop/applications/cart";
@@ -265,6 +267,46 @@ async fn a_container_ends_by_the_hook_of_its_own_revision_before_it_is_stopped()
     let at = |call: String| calls.iter().position(|c| *c == call).unwrap_or_else(|| panic!("no {call} in {calls:?}"));
     assert!(at(format!("exec {id} /old")) < at(format!("stop {id}")));
     assert!(!calls.iter().any(|c| c.ends_with("/new")), "what starts now has not ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_asked_over_http_before_it_is_stopped_and_a_deaf_one_holds_nothing_up() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let with_hook = |image: &str| {
+        let mut body = app(image, 1);
+        // Of the name that the ports had when the container was made.
+        body["network"]["ports"]["admin"] = json!({ "container_port": port });
+        body["lifecycle_hooks"] = json!({
+            "pre_stop": { "http_get": { "path": "/drain?now=1", "port": "admin", "headers": { "x-from": "sampan" } } },
+        });
+        body
+    };
+    b.deployed(&with_hook(IMAGE_A)).await;
+    let id = column(&b.instances().await, "container_id").remove(0);
+    let fake = b.fake.clone();
+    let stopped = format!("stop {id}");
+    let heard = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(stream.read_u8().await.unwrap());
+        }
+        let early = fake.calls().contains(&stopped);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        (String::from_utf8(asked).unwrap(), early)
+    });
+    let (_, answer) = b.update(CART, &with_hook(IMAGE_B)).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    let (asked, early) = heard.await.unwrap();
+    assert!(asked.starts_with("GET /drain?now=1 HTTP/1.1\r\n") && asked.contains("x-from: sampan\r\n"), "{asked}");
+    assert!(!early, "it is asked before it is stopped");
+    assert!(b.fake.calls().contains(&format!("stop {id}")));
+    // The listener is gone: nobody answers any more.
+    let (_, answer) = b.update(CART, &with_hook(IMAGE_A)).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use sampan_engine::analysis::{Asked, Sample};
 use sampan_engine::application::{Cause, PauseReason, Request, State, Verb};
 use sampan_engine::instance::{Action, Instance, Seen, Traffic};
 use sampan_engine::reconcile::{View, reconcile};
-use sampan_engine::release;
+use sampan_engine::release::{self, Question};
 use sampan_engine::revision::{Inputs, Revision, revision};
 use sampan_engine::route::{Split, cap};
 use sampan_engine::runtime::{
@@ -110,6 +111,13 @@ pub struct World {
     gateways: [Table; 2],
     wanted_table: Table,
     traffic: BTreeMap<String, Counters>,
+    /// What somebody else has answered, and who has been asked and has not.
+    samples: BTreeMap<Asked, Sample>,
+    questions: Vec<Question>,
+    /// Nobody else answers anything that says something.
+    pub mute: bool,
+    /// How often somebody else was asked.
+    pub questioned: u32,
     fail_next: bool,
     /// The server is killed in the next decision.
     kill: Option<bool>,
@@ -151,6 +159,10 @@ impl World {
             gateways: Default::default(),
             wanted_table: Table::default(),
             traffic: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            questions: vec![],
+            mute: false,
+            questioned: 0,
             fail_next: false,
             kill: None,
             made: 0,
@@ -257,6 +269,8 @@ impl World {
         self.failed.clear();
         self.images.clear();
         self.traffic.clear();
+        self.samples.clear();
+        self.questions.clear();
     }
 
     pub fn wanted(&mut self) -> (Spec, Revision) {
@@ -313,6 +327,7 @@ impl World {
             classes: &[("runc".to_owned(), class)].into(),
             policy: policy.as_ref(),
             traffic: &self.traffic,
+            samples: &self.samples,
             acked: self.acked(),
             now: self.now,
         });
@@ -338,6 +353,7 @@ impl World {
         }
         self.state = d.state;
         self.wake_at = d.wake_at;
+        self.ask(d.questions);
         self.publish();
         if kill == Some(true) {
             self.forget();
@@ -357,6 +373,36 @@ impl World {
             }
         }
         quiet
+    }
+
+    /// Somebody else is asked once, and what is not asked any more is forgotten.
+    fn ask(&mut self, questions: Vec<Question>) {
+        let open = |id: &Asked| questions.iter().any(|q| q.id == *id);
+        self.samples.retain(|id, _| open(id));
+        let new = |q: &&Question| !self.questions.contains(q) && !self.samples.contains_key(&q.id);
+        self.questioned += questions.iter().filter(new).count() as u32;
+        self.questions = questions.into_iter().filter(|q| !self.samples.contains_key(&q.id)).collect();
+    }
+
+    /// One of those who were asked answers, or never does.
+    fn answers(&mut self) {
+        if self.questions.is_empty() || self.pick(3) == 0 {
+            return;
+        }
+        let at = self.pick(self.questions.len());
+        let question = self.questions[at].clone();
+        let image = self.revisions.get(&question.revision).map(|r| r.image.clone()).unwrap_or_default();
+        let bad = self.bad.contains_key(&image);
+        let sample = match self.pick(12) {
+            _ if self.mute => Sample::Missing("nobody knows".into()),
+            0 => Sample::Missing("nobody knows".into()),
+            1 => Sample::Value(f64::NAN),
+            _ if question.analysis.kind == gray_policy::AnalysisType::Webhook => {
+                Sample::Status(if bad { 500 } else { 200 })
+            }
+            _ => Sample::Value(if bad { 1.0 } else { 0.0 }),
+        };
+        self.samples.insert(question.id, sample);
     }
 
     /// The table that follows from the rows.
@@ -549,6 +595,7 @@ impl World {
         let quiet = self.decide() && self.running.is_empty() && self.acked();
         self.deliver(true);
         self.requests();
+        self.answers();
         self.act();
         self.check();
         quiet

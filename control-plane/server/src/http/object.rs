@@ -154,7 +154,9 @@ pub(super) async fn dry_run(
     let (old, image, classes, unresolved, mut warnings) = read(&api.store, |r| {
         let mut warnings: Vec<String> = Vec::new();
         let old = r.object(kind.name, sns, name)?;
-        if let Some(p) = admission::divisible(r, kind, ns, name, &spec)? {
+        // The policy of an application may be changed by the same apply, and first: a write decides.
+        let one = admission::divisible(r, kind, ns, name, &spec)?;
+        if let Some(p) = one.clone().filter(|_| kind.name != "application") {
             return Err(p.into());
         }
         // What the same apply creates does not exist yet, so nobody is warned of it; a write refuses it.
@@ -163,7 +165,7 @@ pub(super) async fn dry_run(
             found.extend(admission::hostnames(r, ns, name, &spec)?.into_iter().flat_map(|p| p.errors));
         }
         let (absent, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|e| e.rule == admission::ABSENT);
-        let unresolved: Vec<_> = absent.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)).collect();
+        let unresolved: Vec<_> = absent.into_iter().chain(one.into_iter().flat_map(|p| p.errors)).collect();
         warnings.extend(wrong.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)));
         let image = objects::state(r, &objects::key(ns, name))?.image;
         Ok((old, image, Classes::of(r, ns, name, &spec, &api.default_class)?, unresolved, warnings))
@@ -201,7 +203,7 @@ pub(super) async fn dry_run(
     }
     answer["change_class"] = change.class.word().into();
     answer["reasons"] = serde_json::to_value(&change.reasons).unwrap_or_default();
-    answer["unresolved"] = unresolved.into();
+    answer["unresolved"] = serde_json::to_value(unresolved).unwrap_or_default();
     answer["warnings"] = warnings.into();
     Ok(ok(200, &answer))
 }

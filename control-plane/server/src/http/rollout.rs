@@ -199,9 +199,18 @@ fn go_back(
     } else {
         tx.update_spec(&o.kind, ns, name, o.generation, spec.clone(), now)?.generation
     };
-    let operation = start(tx, Cause::Rollback, ns, name, generation, now)?;
+    let near = is_near(&state, &target.hash, admission::rollback_window(tx, &o)?);
+    let cause = if near { Cause::Rollback } else { Cause::Deploy };
+    let operation = start(tx, cause, ns, name, generation, now)?;
     pin(tx, &o, &spec, &target, &operation)?;
     Ok(operation)
+}
+
+/// Whether a revision is one of the last `window` that were released well before the one in force, or that one itself.
+/// Then going back to it needs no steps.
+fn is_near(state: &State, hash: &str, window: usize) -> bool {
+    let before = state.succeeded.iter().rev().filter(|h| Some(*h) != state.current.as_ref());
+    state.current.as_deref() == Some(hash) || before.take(window).any(|h| h == hash)
 }
 
 fn may_go_back(tx: &Tx<'_>, o: &Object, state: &State) -> Result<(), StoreProblem> {

@@ -1,6 +1,7 @@
 //! Carries a decision out: actions beside the loop, probes, what serves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sampan_engine::instance::{Action, Instance, Traffic};
@@ -9,12 +10,12 @@ use sampan_engine::release;
 use sampan_engine::revision::Revision;
 use sampan_engine::route::{Served, Serving, Warmup};
 use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, Runtime, RuntimeError};
-use sampan_schema::application::{PreStop, Spec};
+use sampan_schema::application::{HookGet, PreStop, Spec};
 use sampan_store::StoreError;
 use tokio::sync::mpsc;
 
 use super::{Ended, Heard, Probing, Reconciler};
-use crate::container;
+use crate::{container, egress};
 
 /// Seconds between TERM and KILL after a hook that took all of the time.
 const LEAST_GRACE: u64 = 2;
@@ -139,6 +140,7 @@ impl Reconciler {
                 _ => None,
             }
         });
+        let ip = self.sandboxes.get(&instance).and_then(|s| s.iter().find(|s| known.as_ref() == Some(&s.id))?.ip);
         let work = async move {
             let mut made = None;
             let (result, sandbox) = match action {
@@ -163,7 +165,7 @@ impl Reconciler {
                 },
                 Action::Start { container_id, .. } => (runtime.container_start(container_id).await, known),
                 Action::Stop { container_id, grace_seconds, pre_stop, .. } => {
-                    let left = before_stop(runtime.as_ref(), &container_id, grace_seconds, pre_stop).await;
+                    let left = before_stop(runtime.as_ref(), &container_id, ip, grace_seconds, pre_stop).await;
                     (runtime.container_stop(container_id, left).await, known)
                 }
                 Action::Remove { container_id, .. } => (runtime.container_remove(container_id).await, known),
@@ -183,7 +185,13 @@ impl Reconciler {
 }
 
 /// Runs the hook of a container that is about to stop, and returns the seconds that are left for it.
-async fn before_stop(runtime: &dyn Runtime, container: &str, grace: u64, hook: Option<PreStop>) -> u64 {
+async fn before_stop(
+    runtime: &dyn Runtime,
+    container: &str,
+    ip: Option<IpAddr>,
+    grace: u64,
+    hook: Option<PreStop>,
+) -> u64 {
     let Some(hook) = hook else { return grace };
     let began = tokio::time::Instant::now();
     if let Some(exec) = hook.exec {
@@ -192,11 +200,27 @@ async fn before_stop(runtime: &dyn Runtime, container: &str, grace: u64, hook: O
             Ok(out) => tracing::warn!(container, exit_code = out.exit_code, "pre_stop did not succeed"),
             Err(error) => tracing::warn!(container, %error, "pre_stop did not run"),
         }
+    } else if let (Some(get), Some(ip)) = (hook.http_get, ip) {
+        match ask(ip, &get, Duration::from_secs(grace)).await {
+            Ok(status) if status < 400 => {}
+            Ok(status) => tracing::warn!(container, status, "pre_stop did not succeed"),
+            Err(error) => tracing::warn!(container, error, "pre_stop did not run"),
+        }
     } else if let Some(seconds) = hook.sleep_seconds {
         tokio::time::sleep(Duration::from_secs(seconds.max(0) as u64).min(Duration::from_secs(grace))).await;
     }
     // Whatever the hook took, TERM is heard.
     grace.saturating_sub(began.elapsed().as_secs()).max(LEAST_GRACE.min(grace))
+}
+
+/// The status of an HTTP GET on an instance.
+async fn ask(ip: IpAddr, get: &HookGet, limit: Duration) -> Result<u16, String> {
+    let port = get.port.parse().map_err(|_| format!("{:?} is no port", get.port))?;
+    let url = format!("http://{}{}", SocketAddr::new(ip, port), get.path);
+    let client = reqwest::Client::builder().timeout(limit).no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = client.build().map_err(|e| egress::cause(&e))?;
+    let request = get.headers.iter().fold(client.get(url), |request, (name, value)| request.header(name, value));
+    request.send().await.map(|answer| answer.status().as_u16()).map_err(|e| egress::cause(&e))
 }
 
 /// Works beside the loop and tells how it ended. A panic is an end too: nothing stays under way for ever.

@@ -4,6 +4,7 @@
 //! by writes, ended actions, probe verdicts, the list of every second, and the times that decisions name. Nothing of
 //! what it remembers is truth: after a restart rows and runtime labels give it back.
 
+mod asked;
 mod commit;
 mod execute;
 mod image;
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sampan_engine::analysis::{Asked, Sample};
+use sampan_engine::application::Verb;
 use sampan_engine::reconcile::{self, View};
 use sampan_engine::revision::Revision;
 use sampan_engine::route::{self, Served};
@@ -28,6 +31,7 @@ use tokio::sync::mpsc;
 use crate::clock::now_ms;
 use crate::objects;
 use crate::registry::Registry;
+use crate::sample::Sampler;
 
 /// So many references are remembered as pulled; to ask the node again costs little.
 const IMAGES: usize = 1000;
@@ -68,6 +72,10 @@ enum Heard {
         container: String,
         report: ProbeReport,
     },
+    Sampled {
+        asked: (String, Asked),
+        sample: Sample,
+    },
     Listed {
         began: u64,
         result: Result<Vec<ObservedSandbox>, RuntimeError>,
@@ -105,6 +113,7 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     pub gateway: Gateway,
     pub registry: Registry,
+    pub sampler: Sampler,
     pub default_class: String,
 }
 
@@ -130,6 +139,10 @@ struct Reconciler {
     images: BTreeMap<String, ImageState>,
     resolving: HashMap<String, Resolving>,
     probing: HashMap<String, Probing>,
+    /// By app: what somebody else has answered to open questions.
+    samples: HashMap<String, BTreeMap<Asked, Sample>>,
+    /// By app: questions that are under way.
+    asking: BTreeSet<(String, Asked)>,
     /// App -> time to look again.
     wakes: HashMap<String, i64>,
     dirty: BTreeSet<String>,
@@ -160,6 +173,8 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         images: BTreeMap::new(),
         resolving: HashMap::new(),
         probing: HashMap::new(),
+        samples: HashMap::new(),
+        asking: BTreeSet::new(),
         wakes: HashMap::new(),
         dirty: BTreeSet::new(),
         routes_dirty: true,
@@ -243,6 +258,7 @@ impl Reconciler {
                     self.dirty.insert(p.app.clone());
                 }
             }
+            Heard::Sampled { asked, sample } => self.sampled(asked, sample),
             Heard::Listed { began, result } => self.listed(began, result),
         }
     }
@@ -325,8 +341,10 @@ impl Reconciler {
             return Err(StoreError::Other("the stored spec does not decode".into()));
         };
         let now = now_ms();
-        if state.request.is_some() {
+        let again = state.request.is_some() || state.verb.is_some_and(|verb| verb != Verb::Pause);
+        if again {
             // A new try asks the registry again.
+            self.resolving.retain(|known, r| known != app || r.error.is_none());
             self.images.retain(|_, s| !matches!(s, ImageState::Failed(_)));
         }
         for row in &mut rows {
@@ -360,7 +378,8 @@ impl Reconciler {
         let mut seen = self.seen(&rows);
         let judged = state.release.as_ref().is_some_and(|r| r.is_active() && r.gray.is_some());
         let traffic = if judged { self.parts.gateway.revision_counters(app) } else { BTreeMap::new() };
-        let d = reconcile::reconcile(&View {
+        let none = BTreeMap::new();
+        let mut d = reconcile::reconcile(&View {
             namespace: ns,
             name,
             uid: &object.uid,
@@ -376,6 +395,7 @@ impl Reconciler {
             classes: &self.classes,
             policy: policy.as_ref(),
             traffic: &traffic,
+            samples: self.samples.get(app).unwrap_or(&none),
             // The gateway runs in this process and has the table of the last commit.
             acked: true,
             now,
@@ -392,6 +412,7 @@ impl Reconciler {
         for name in &d.gone {
             self.failed.remove(name);
         }
+        self.ask(ns, name, std::mem::take(&mut d.questions));
         self.carry_out(app, spec.replicas.max(0) as u64, &revisions, &d);
         if let Some(at) = d.wake_at {
             self.wakes.insert(app.to_owned(), at);
@@ -410,6 +431,7 @@ impl Reconciler {
 
     fn forget(&mut self, app: &str) {
         self.wakes.remove(app);
+        self.samples.remove(app);
         self.resolving.remove(app);
         if self.serving.remove(app).is_some() {
             self.routes_dirty = true;

@@ -114,6 +114,7 @@ impl Node {
             classes: &self.classes,
             policy: Some(&self.policy),
             traffic: &BTreeMap::new(),
+            samples: &BTreeMap::new(),
             acked: true,
             now: self.now,
         };
