@@ -9,7 +9,7 @@ GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/n
 # One for each example that has a story.
 DEMOS := demo-gray demo-gray-lane demo-blue-green
 
-.PHONY: help demo $(DEMOS) test test-long bench fresh build lint generate
+.PHONY: help demo $(DEMOS) test test-long fuzz bench fresh build lint generate
 
 help:
 	@echo "make demo      quickstart on this machine: terraform apply, requests, an update in place; ends with Ctrl-C"
@@ -19,6 +19,7 @@ help:
 	@echo "make demo-blue-green  a full second set of instances, looked at, then switched to"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
 	@echo "make test-long    10,000 seeds of the simulator of releases, 2,000 of that of the server, optimised"
+	@echo "make fuzz         the codecs of the plugin protocol for ten minutes (SECONDS=600), optimised"
 	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
 	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
@@ -55,6 +56,11 @@ test-long:
 	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-engine --test gray whatever
 	SAMPAN_SEEDS=2000 CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
 	CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p sampan-server --lib simulation
+
+# A finding names its seed: TF_PLUGIN_FUZZ_SEED=… runs it again alone.
+fuzz:
+	TF_PLUGIN_FUZZ_SECONDS=$(or $(SECONDS),600) CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p tf-plugin --test fuzz
 
 bench:
 	@scripts/packages.sh bench

@@ -1,7 +1,10 @@
 //! The Sampan provider: every kind of `sampan_schema`, mapped to Terraform generically. There is no list of fields
 //! here; a new kind or field of the schema appears by itself.
 
+mod actions;
 mod data_source;
+mod functions;
+mod list;
 mod mapping;
 mod report;
 mod report_data;

@@ -12,8 +12,9 @@ use serde_json::Value as Json;
 use std::future::Future;
 use std::time::Duration;
 use tf_plugin::{
-    Applied, Attr, Context, CreateRequest, DeleteRequest, Diagnostic, Diagnostics, ImportRequest, Imported,
-    Interrupted, Object, Observed, Plan, Private, ReadRequest, Resource, Schema, UpdateRequest, Value, path,
+    Applied, Attr, Context, CreateRequest, DeleteRequest, Diagnostic, Diagnostics, IdentitySchema, ImportRequest,
+    Imported, Interrupted, Object, Observed, Plan, Private, ReadRequest, Resource, Schema, Type, UpdateRequest, Value,
+    path,
 };
 
 /// Stands for the provider's namespace where only the form is checked.
@@ -110,6 +111,27 @@ impl KindResource {
     /// That state, and beside it the generation, for which a plan needs no line.
     fn applied(&self, change: &Change<'_>, remote: &Remote) -> Applied {
         Applied::state(self.written(change, remote)).with_private(kept(remote))
+    }
+
+    /// The state of an object that was read; keeps the spelling of the stored one.
+    pub(crate) fn observed(&self, stored: &Object, (ns, name): (&str, &str), remote: &Remote) -> Object {
+        let mut state = stored.clone();
+        for attr in &self.spec {
+            let schema = self.kind.spec_schema().get("properties").and_then(|p| p.get(&attr.name));
+            let before = stored.attr(&attr.name);
+            let value = reconcile(attr, schema.unwrap_or(&Json::Null), before, remote.get(&attr.name));
+            state.set(attr.name.clone(), value);
+        }
+        // A server that leaves out what the path says.
+        state.set("name", name);
+        if self.kind.namespaced {
+            state.set("namespace", ns);
+        }
+        self.observe(&mut state, remote);
+        if self.has_class() && state.attr("last_change_class").is_null() {
+            state.set("last_change_class", Class::None.word());
+        }
+        state
     }
 
     /// What the server sets.
@@ -573,22 +595,7 @@ impl Resource<Connection> for KindResource {
             Err(failure) if failure.is_not_found() => return Observed::gone(),
             Err(failure) => return Observed::failed(failure.diagnostics(self.kind, &self.what("read", &rq.state))),
         };
-        let mut state = rq.state.clone();
-        for attr in &self.spec {
-            let schema = self.kind.spec_schema().get("properties").and_then(|p| p.get(&attr.name));
-            let stored = rq.state.attr(&attr.name);
-            let value = reconcile(attr, schema.unwrap_or(&Json::Null), stored, remote.get(&attr.name));
-            state.set(attr.name.clone(), value);
-        }
-        // A server that leaves out what the path says.
-        state.set("name", name);
-        if self.kind.namespaced {
-            state.set("namespace", ns);
-        }
-        self.observe(&mut state, &remote);
-        if self.has_class() && state.attr("last_change_class").is_null() {
-            state.set("last_change_class", Class::None.word());
-        }
+        let state = self.observed(&rq.state, (ns, name), &remote);
         Observed::state(state).with_private(kept(&remote))
     }
 
@@ -661,21 +668,68 @@ impl Resource<Connection> for KindResource {
         Applied::failed(Diagnostic::error(summary, detail))
     }
 
-    async fn import(&self, _: &Context, _: &Connection, rq: ImportRequest) -> Imported {
-        let (ns, name) = match rq.id.split_once('/') {
+    fn identity(&self) -> Option<IdentitySchema> {
+        let identity = IdentitySchema::new(0).required("name", Type::String).describe("Name of the object.");
+        let provider = "Its namespace; an import takes the provider's when it is left out.";
+        Some(if self.kind.namespaced {
+            identity.optional("namespace", Type::String).describe(provider)
+        } else {
+            identity
+        })
+    }
+
+    async fn import(&self, _: &Context, to: &Connection, rq: ImportRequest) -> Imported {
+        let named = match &rq.identity {
+            Some(identity) => self.named(to, identity),
+            None => self.parsed(&rq.id),
+        };
+        let (ns, name) = match named {
+            Ok(names) => names,
+            Err(error) => return Imported::failed(error),
+        };
+        let mut state = rq.empty.with("name", name.as_str()).with("id", self.kind.id(&ns, &name));
+        let mut identity = Object::new().with("name", name);
+        if self.kind.namespaced {
+            state.set("namespace", ns.as_str());
+            identity.set("namespace", ns);
+        }
+        Imported::state(state).with_identity(identity)
+    }
+}
+
+impl KindResource {
+    /// Namespace and name of an id.
+    fn parsed(&self, id: &str) -> Result<(String, String), Diagnostic> {
+        let (ns, name) = match id.split_once('/') {
             Some((ns, name)) if self.kind.namespaced => (ns, name),
-            None if !self.kind.namespaced => ("", rq.id.as_str()),
+            None if !self.kind.namespaced => ("", id),
             _ => ("", ""),
         };
         if !name::is_name(name) || (self.kind.namespaced && !name::is_name(ns)) {
             let form = if self.kind.namespaced { "namespace/name" } else { "name" };
-            let text = format!("The id of a {} is {form}, this is {:?}.", self.kind.name, rq.id);
-            return Imported::failed(Diagnostic::error("Wrong id", text));
+            let text = format!("The id of a {} is {form}, this is {id:?}.", self.kind.name);
+            return Err(Diagnostic::error("Wrong id", text));
         }
-        let mut state = rq.empty.with("name", name).with("id", self.kind.id(ns, name));
-        if self.kind.namespaced {
-            state.set("namespace", ns);
+        Ok((ns.to_owned(), name.to_owned()))
+    }
+
+    /// Namespace and name of an identity.
+    fn named(&self, to: &Connection, identity: &Object) -> Result<(String, String), Diagnostic> {
+        let name = identity.attr("name").as_str().unwrap_or_default();
+        let given = identity.attr("namespace").as_str().or(to.namespace.as_deref());
+        let ns = match given {
+            _ if !self.kind.namespaced => "",
+            Some(ns) => ns,
+            None => {
+                let text = "Give namespace in the identity or in the provider block.";
+                return Err(Diagnostic::error("Which namespace?", text));
+            }
+        };
+        for part in [name].into_iter().chain(self.kind.namespaced.then_some(ns)) {
+            if !name::is_name(part) {
+                return Err(Diagnostic::error("Wrong identity", format!("{part:?} is no name.")));
+            }
         }
-        Imported::state(state)
+        Ok((ns.to_owned(), name.to_owned()))
     }
 }

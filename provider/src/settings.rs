@@ -1,6 +1,9 @@
 //! The provider block.
 
+use crate::actions;
 use crate::data_source::KindData;
+use crate::functions;
+use crate::list::KindList;
 use crate::report;
 use crate::report_data::ReportData;
 use crate::resource::KindResource;
@@ -82,11 +85,13 @@ impl Provider for Sampan {
 
     fn register(&self, registry: &mut Registry<Connection>) {
         for kind in KINDS {
-            registry.resource(KindResource::new(kind)).data_source(KindData::new(kind));
+            registry.resource(KindResource::new(kind)).data_source(KindData::new(kind)).list(KindList::new(kind));
         }
         for report in REPORTS {
             registry.data_source(ReportData::new(report));
         }
+        functions::register(registry);
+        actions::register(registry);
     }
 
     async fn validate(&self, _: &Context, config: &Object, d: &mut Diagnostics) {

@@ -3,7 +3,7 @@
 use sampan_client::{Client, Error};
 use sampan_schema::operation::{Operation, Phase};
 use std::time::{Duration, Instant};
-use tf_plugin::{Context, Interrupted};
+use tf_plugin::{Context, Interrupted, Progress};
 
 /// Longest wait of one request.
 const POLL: Duration = Duration::from_secs(30);
@@ -51,12 +51,18 @@ pub(crate) fn ways_out(app: &str) -> String {
 
 /// Waits until the operation is over or paused, tells a reader of the log how far it is, and never ends it. `through`:
 /// a planned pause is waited out too.
-pub(crate) async fn operation(
+pub(crate) async fn operation(cx: &Context, client: &Client, now: Operation, revision: &str, through: bool) -> Waited {
+    told(cx, client, now, revision, through, None).await
+}
+
+/// The same; tells the user of an action how far it is.
+pub(crate) async fn told(
     cx: &Context,
     client: &Client,
     mut now: Operation,
     revision: &str,
     through: bool,
+    listener: Option<&Progress>,
 ) -> Waited {
     let mut told = String::new();
     loop {
@@ -66,7 +72,10 @@ pub(crate) async fn operation(
         }
         let text = progress(&now, revision);
         if text != told {
-            cx.progress(&text);
+            match listener {
+                Some(listener) => listener.say(text.clone()).await,
+                None => cx.progress(&text),
+            }
             told = text;
         }
         let asked = Instant::now();

@@ -489,7 +489,7 @@ async fn wrong_ids_are_refused_with_the_right_form() {
     let (state, d) = core.import("sampan_namespace", "a/b").await.unwrap();
     assert!(state.is_none() && d.has_errors(), "{d}");
     let (state, d) = core.import("sampan_namespace", "nowhere").await.unwrap();
-    assert!(state.is_none() && d.is_empty(), "Terraform says that it does not exist: {d}");
+    assert!(state.is_none() && says(&d, "non-existent"), "Terraform says that it does not exist: {d}");
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tf_plugin::resource::parse_duration;
 use tf_plugin::{
-    Applied, Attr, Configured, Context, CreateRequest, DataAnswer, DataRequest, DataSource, DeleteRequest, Diagnostic,
-    Diagnostics, ImportRequest, Imported, Interrupted, Object, Observed, Provider, ReadRequest, Registry, Resource,
-    Schema, StateUpgrade, Type, UpdateRequest, Value, json,
+    Action, Applied, Attr, Block, Body, Configured, Context, CreateRequest, DataAnswer, DataRequest, DataSource,
+    DeleteRequest, Diagnostic, Diagnostics, EphemeralResource, Function, FunctionDef, FunctionError, IdentitySchema,
+    ImportRequest, Imported, Interrupted, ListRequest, ListResource, ListSink, Listed, Moved, Object, Observed,
+    OpenRequest, Opened, Parameter, Private, Progress, Provider, ReadRequest, Registry, Resource, Schema, StateMove,
+    StateUpgrade, Type, UpdateRequest, Value, json,
 };
 
 struct Demo;
@@ -44,7 +46,8 @@ impl Provider for Demo {
     }
 
     fn register(&self, registry: &mut Registry<Notes>) {
-        registry.resource(Note).data_source(NoteData);
+        registry.resource(Note).data_source(NoteData).ephemeral(Password).action(Touch).list(Notebook);
+        registry.function(Slug);
     }
 
     async fn configure(&self, _: &Context, config: Object, d: &mut Diagnostics) -> Configured<Notes> {
@@ -79,7 +82,9 @@ fn note_schema() -> Schema {
         .attr(Attr::bool("panic").optional())
         .attr(Attr::string("id").computed().keep_state())
         .attr(Attr::int64("revision").computed())
+        .attr(Attr::dynamic("any").optional())
         .attr(Attr::timeouts(["create"]))
+        .block(Block::list("line", Body::new().attr(Attr::string("text").required())).items(..=2))
 }
 
 impl Note {
@@ -150,6 +155,18 @@ impl Resource<Notes> for Note {
         rq.passthrough("name")
     }
 
+    fn identity(&self) -> Option<IdentitySchema> {
+        Some(IdentitySchema::new(0).required("name", Type::String).describe("Name of the note."))
+    }
+
+    fn moves(&self) -> Vec<StateMove> {
+        // `moved { from = terraform_data.a, to = demo_note.a }`: the input is the name of the note.
+        vec![StateMove::from_type("terraform_data", |source| {
+            let name = source.json()?["input"]["value"].as_str().unwrap_or_default().to_owned();
+            Ok(Moved::state(Object::new().with("name", name.as_str()).with("id", name)))
+        })]
+    }
+
     fn upgrades(&self) -> Vec<StateUpgrade> {
         let title = Schema::new(0).attr(Attr::string("title").required()).attr(Attr::string("id").computed());
         vec![
@@ -183,6 +200,120 @@ impl DataSource<Notes> for NoteData {
             Ok(Some(note)) => DataAnswer::state(rq.config.with("text", note.attr("text").clone())),
             Ok(None) => DataAnswer::failed(Diagnostic::error("No such note", "").at(tf_plugin::path!("name"))),
             Err(error) => DataAnswer::failed(error),
+        }
+    }
+}
+
+/// A function: `provider::demo::slug("My note", "2")` is `my-note-2`.
+struct Slug;
+
+impl Function for Slug {
+    fn name(&self) -> &'static str {
+        "slug"
+    }
+
+    fn definition(&self) -> FunctionDef {
+        FunctionDef::new(Type::String)
+            .summary("A name made of texts.")
+            .parameter(Parameter::new("text", Type::String))
+            .variadic(Parameter::new("more", Type::String).allow_null())
+    }
+
+    fn call(&self, arguments: Vec<Value>) -> Result<Value, FunctionError> {
+        let mut words = Vec::new();
+        for (index, text) in arguments.iter().enumerate() {
+            let text = text.as_str().unwrap_or_default().to_lowercase();
+            if let Some(bad) = text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != ' ') {
+                return Err(FunctionError::at(index, format!("{bad:?} has no place in a name")));
+            }
+            words.extend(text.split_whitespace().map(str::to_owned));
+        }
+        Ok(words.join("-").into())
+    }
+}
+
+/// An ephemeral resource: it is in no state and no plan.
+struct Password;
+
+impl EphemeralResource<Notes> for Password {
+    fn type_name(&self) -> &'static str {
+        "demo_password"
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::new(0).attr(Attr::string("of").required()).attr(Attr::string("value").computed().sensitive())
+    }
+
+    async fn open(&self, _: &Context, notes: &Notes, rq: OpenRequest) -> Opened {
+        let of = rq.config.attr("of").as_str().unwrap_or_default().to_owned();
+        if let Err(error) = std::fs::write(notes.dir.join(format!("{of}.open")), "") {
+            return Opened::failed(Diagnostic::error("Password cannot be opened", error.to_string()));
+        }
+        let mut private = Private::new();
+        let kept = private.set("of", &of);
+        let opened = Opened::result(rq.config.with("value", format!("pass-{of}-word"))).with_private(private);
+        opened.with_diagnostics(kept.err().map(|error| Diagnostic::error("Not kept", error.to_string())))
+    }
+
+    async fn close(&self, _: &Context, notes: &Notes, private: Private, d: &mut Diagnostics) {
+        let of: Option<String> = private.get("of").unwrap_or_default();
+        let file = notes.dir.join(format!("{}.open", of.unwrap_or_default()));
+        if let Err(error) = std::fs::remove_file(file) {
+            d.warn(None, "Password was not closed", error.to_string());
+        }
+    }
+}
+
+/// An action: gives every note a new time.
+struct Touch;
+
+impl Action<Notes> for Touch {
+    fn type_name(&self) -> &'static str {
+        "demo_touch"
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::new(0).attr(Attr::set("names", Type::String).required())
+    }
+
+    async fn invoke(&self, _: &Context, notes: &Notes, config: Object, progress: Progress) -> Diagnostics {
+        let mut d = Diagnostics::new();
+        for name in config.attr("names").as_elements().unwrap_or_default().iter().filter_map(Value::as_str) {
+            let Some(Some(note)) = d.ok(notes.read(name)) else {
+                d.error(tf_plugin::path!("names"), "No such note", name);
+                continue;
+            };
+            d.ok(notes.write(name, &note));
+            progress.say(format!("{name} is touched")).await;
+        }
+        d
+    }
+}
+
+/// The list of all notes.
+struct Notebook;
+
+impl ListResource<Notes> for Notebook {
+    fn type_name(&self) -> &'static str {
+        "demo_note"
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::new(0)
+    }
+
+    async fn list(&self, _: &Context, notes: &Notes, _: ListRequest, out: ListSink) {
+        let files = std::fs::read_dir(&notes.dir).into_iter().flatten().flatten();
+        let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+        for name in names {
+            let found = match notes.read(&name) {
+                Ok(Some(note)) => Listed::new(&name, Object::new().with("name", name.as_str())).with_resource(note),
+                Ok(None) => continue,
+                Err(error) => Listed::failed(error),
+            };
+            if !out.push(found).await {
+                return;
+            }
         }
     }
 }

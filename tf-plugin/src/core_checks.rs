@@ -2,6 +2,7 @@
 //!
 //! Terraform itself judges in the end; these checks find the bug before a user does (facts 8).
 
+use crate::identity::{IdentitySchema, is_complete};
 use crate::path::{Path, Step};
 use crate::plan::PlanInput;
 use crate::schema::{Field, Fields, Nesting, Schema, objects};
@@ -306,6 +307,100 @@ pub fn check_apply(schema: &Schema, planned: Option<&Object>, new: Option<&Objec
     });
     write_only_fields(schema.fields(), new, "A7", &mut Path::root(), &mut found);
     applied_fields(schema.fields(), planned, new, &mut Path::root(), &mut found);
+    found.0
+}
+
+/// F1 and F2 over the two plans of one change: the second knows no less, and nothing known has changed.
+pub fn check_final_plan(first: Option<&Object>, second: Option<&Object>) -> Vec<Violation> {
+    let mut found = Found::default();
+    match (first, second) {
+        (None, None) => {}
+        (Some(first), Some(second)) => {
+            for (name, planned) in first.iter() {
+                settled(planned, second.attr(name), &mut Path::attr(name), &mut found);
+            }
+        }
+        _ => found.add("F2", &Path::root(), "the second plan is for another action than the first"),
+    }
+    found.0
+}
+
+fn settled(first: &Value, second: &Value, path: &mut Path, found: &mut Found) {
+    let mut differs = Found::default();
+    // An unknown that stays unknown is no violation here, so only what became known is compared.
+    applied_value(first, second, path, &mut differs);
+    for violation in differs.0 {
+        found.add("F1", &violation.path, "the second plan has another value than the first, where that was known");
+    }
+    if first.is_wholly_known() && !second.is_wholly_known() {
+        found.add("F1", path, "a value was known in the first plan and is unknown in the second");
+    }
+}
+
+/// R over a state that is stored without a plan: the answer to read, import, upgrade and move, a listed object, the
+/// result of a data source.
+///
+/// R1: it is of the type. R2: it is wholly known. R3: write-only attributes are null.
+pub fn check_state(schema: &Schema, state: &Object) -> Vec<Violation> {
+    let mut found = Found::default();
+    if conforms(state, &schema.object_type(), "R1", &mut found) {
+        unknowns(state, "R2", &mut found);
+        write_only_fields(schema.fields(), state, "R3", &mut Path::root(), &mut found);
+    }
+    found.0
+}
+
+/// E over an opened ephemeral resource.
+///
+/// E1: it is of the type. E2: it is wholly known. E3: what is configured is as it is configured.
+pub fn check_ephemeral(schema: &Schema, config: &Object, result: &Object) -> Vec<Violation> {
+    let mut found = Found::default();
+    if conforms(result, &schema.object_type(), "E1", &mut found) {
+        unknowns(result, "E2", &mut found);
+        configured(schema.fields(), config, result, &mut Path::root(), &mut found);
+    }
+    found.0
+}
+
+fn unknowns(object: &Object, rule: &'static str, found: &mut Found) {
+    object.walk(&mut |path, value| {
+        if matches!(value, Value::Unknown(_)) {
+            found.add(rule, path, "the value is unknown");
+        }
+    });
+}
+
+fn configured(fields: Fields<'_>, config: &Object, result: &Object, path: &mut Path, found: &mut Found) {
+    for field in fields.iter() {
+        let (told, got) = (config.attr(field.name()), result.attr(field.name()));
+        if told.is_null() && field.computed() || told.same(got) {
+            continue;
+        }
+        path.push(Step::Attr(field.name().to_owned()));
+        match (field.nested(), told, got) {
+            (Some((_, below)), Value::Object(told), Value::Object(got)) => configured(below, told, got, path, found),
+            (Some((_, below)), _, _) if below.any(&|attr| attr.computed) => {}
+            _ => found.add("E3", path, "the value is not the configured one"),
+        }
+        path.pop();
+    }
+}
+
+/// I over an identity.
+///
+/// I1: it is there and names an object. I2: it is of the type. I3: it is wholly known, except in the plan of a create.
+pub fn check_identity(schema: &IdentitySchema, identity: Option<&Object>, in_create_plan: bool) -> Vec<Violation> {
+    let mut found = Found::default();
+    let Some(identity) = identity else {
+        found.add("I1", &Path::root(), "there is no identity");
+        return found.0;
+    };
+    if conforms(identity, &schema.object_type(), "I2", &mut found) && !in_create_plan {
+        unknowns(identity, "I3", &mut found);
+        if found.0.is_empty() && !is_complete(identity) {
+            found.add("I1", &Path::root(), "every attribute of the identity is null");
+        }
+    }
     found.0
 }
 

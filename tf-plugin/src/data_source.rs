@@ -1,6 +1,7 @@
 //! A data source: something that is read and not managed.
 
 use crate::context::Context;
+use crate::deferred::DeferredReason;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::BoxFuture;
 use crate::schema::Schema;
@@ -29,28 +30,36 @@ pub trait DataSource<C: Sync>: Send + Sync + 'static {
 pub struct DataRequest {
     /// The configuration, with nulls at computed attributes: fill them in and return it.
     pub config: Object,
+    /// The `provider_meta` block of the module, where the provider has one.
+    pub meta: Option<Object>,
 }
 
 /// What a data source answers.
 #[derive(Clone, Debug, Default)]
+#[must_use]
 pub struct DataAnswer {
     pub(crate) state: Option<Object>,
+    pub(crate) deferred: Option<DeferredReason>,
     pub(crate) diagnostics: Diagnostics,
 }
 
 impl DataAnswer {
     /// It was read.
     pub fn state(state: Object) -> Self {
-        Self { state: Some(state), diagnostics: Diagnostics::new() }
+        Self { state: Some(state), ..Self::default() }
     }
 
     /// It could not be read.
     pub fn failed(diagnostics: impl Into<Diagnostics>) -> Self {
-        Self { state: None, diagnostics: diagnostics.into() }
+        Self { diagnostics: diagnostics.into(), ..Self::default() }
+    }
+
+    /// It cannot be read yet.
+    pub fn deferred(reason: DeferredReason) -> Self {
+        Self { deferred: Some(reason), ..Self::default() }
     }
 
     /// The same with more to say.
-    #[must_use]
     pub fn with_diagnostics(mut self, more: impl IntoIterator<Item = Diagnostic>) -> Self {
         self.diagnostics.extend(more);
         self

@@ -1,39 +1,50 @@
 //! A client that plays Terraform core: it starts a provider as Terraform does, merges configuration and prior state,
 //! and applies core's own rules to every answer.
 
+mod actions;
+mod ephemeral;
+mod functions;
+mod identity;
+mod lists;
+mod schemas;
+mod tls;
+
+pub use actions::Invoked;
+pub use ephemeral::Ephemeral;
+pub use lists::Found;
+
 use crate::context::Lifecycle;
-use crate::core_checks::{Violation, check_apply, check_plan};
+use crate::core_checks::{Violation, check_apply, check_final_plan, check_identity, check_plan, check_state};
+use crate::deferred::DeferredReason;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::json;
+use crate::identity::{IdentitySchema, continues};
 use crate::log::Secrets;
 use crate::path::Path;
-use crate::plan::PlanInput;
+use crate::plan::{PlanInput, proposed_new_state};
 use crate::proto::goplugin::Empty;
 use crate::proto::goplugin::grpc_controller_client::GrpcControllerClient;
 use crate::proto::tfplugin6 as pb;
 use crate::proto::tfplugin6::provider_client::ProviderClient;
 use crate::proto::{MESSAGE_LIMIT, SchemaFields};
 use crate::provider::Provider;
-use crate::schema::{Attr, Body, Kind, Nesting, Schema};
+use crate::schema::Schema;
 use crate::serve::{COOKIE_KEY, COOKIE_VALUE, Connection, Io, router};
 use crate::service::{Service, wire};
 use crate::tls::self_signed;
 use crate::value::{Object, Value};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
+use schemas::{filled, read_diagnostics, read_identity, read_schema};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use tls::{channel, client_config, pem};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 /// How the client shows itself in TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +96,21 @@ impl From<Diagnostic> for FakeError {
 }
 
 /// A state as Terraform stores it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// The values.
     pub object: Object,
     /// Data beside them.
     pub private: Bytes,
+    /// What the object is called, where its resource has an identity.
+    pub identity: Option<Object>,
+}
+
+impl State {
+    /// A state with nothing beside it.
+    pub fn of(object: Object) -> Self {
+        Self { object, ..Self::default() }
+    }
 }
 
 /// The answer to a plan, with what is needed to apply it.
@@ -102,6 +122,10 @@ pub struct Planned {
     private: Bytes,
     /// The planned state; nothing on destroy.
     pub planned: Option<Object>,
+    /// The planned identity.
+    pub identity: Option<Object>,
+    /// Why the change was put off, if it was.
+    pub deferred: Option<DeferredReason>,
     /// Places whose change replaces the resource.
     pub requires_replace: Vec<Path>,
     /// Errors and warnings, also those of core's rules.
@@ -114,8 +138,17 @@ pub struct FakeCore {
     rpc: ProviderClient<Channel>,
     channel: Channel,
     schema: Schema,
+    meta_schema: Option<Schema>,
+    meta: Option<Object>,
     resources: BTreeMap<String, Schema>,
     data_sources: BTreeMap<String, Schema>,
+    ephemerals: BTreeMap<String, Schema>,
+    lists: BTreeMap<String, Schema>,
+    actions: BTreeMap<String, Schema>,
+    identities: BTreeMap<String, IdentitySchema>,
+    functions: BTreeMap<String, pb::Function>,
+    server: pb::ServerCapabilities,
+    capabilities: pb::ClientCapabilities,
     child: Option<Child>,
     log: Option<tokio::task::JoinHandle<String>>,
     /// The handshake line; empty for a provider in this process.
@@ -204,16 +237,58 @@ impl FakeCore {
         let all = |schemas: BTreeMap<String, pb::Schema>| {
             schemas.iter().map(|(name, s)| Ok((name.clone(), read_schema(s)?))).collect::<Result<_, Diagnostic>>()
         };
+        let actions = fields.action_schemas.into_iter().map(|(name, action)| (name, action.schema.unwrap_or_default()));
         Ok(Self {
+            identities: identities(&mut rpc).await?,
             rpc,
             channel,
             schema: read_schema(&fields.provider.unwrap_or_default())?,
+            meta_schema: fields.provider_meta.as_ref().map(read_schema).transpose()?,
+            meta: None,
             resources: all(fields.resource_schemas)?,
             data_sources: all(fields.data_source_schemas)?,
+            ephemerals: all(fields.ephemeral_resource_schemas)?,
+            lists: all(fields.list_resource_schemas)?,
+            actions: all(actions.collect())?,
+            functions: fields.functions,
+            server: fields.server_capabilities.unwrap_or_default(),
+            capabilities: newest(),
             child,
             log,
             line,
         })
+    }
+
+    /// The same with other abilities than those of the newest Terraform without deferral.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: pb::ClientCapabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// The same as a Terraform that takes deferrals.
+    #[must_use]
+    pub fn deferring(self) -> Self {
+        let capabilities = pb::ClientCapabilities { deferral_allowed: true, ..self.capabilities };
+        self.with_capabilities(capabilities)
+    }
+
+    /// The same in a module with a `provider_meta` block.
+    #[must_use]
+    pub fn with_meta(mut self, meta: Object) -> Self {
+        self.meta = Some(meta);
+        self
+    }
+
+    /// What the provider says that it can do.
+    pub fn server_capabilities(&self) -> &pb::ServerCapabilities {
+        &self.server
+    }
+
+    fn meta(&self) -> Result<Option<pb::DynamicValue>, FakeError> {
+        let Some(schema) = &self.meta_schema else { return Ok(None) };
+        let meta = filled(schema, self.meta.clone().unwrap_or_default());
+        Ok(Some(wire::value(Some(&meta), &schema.object_type())?))
     }
 
     /// The raw client, for calls that this type does not wrap.
@@ -247,6 +322,31 @@ impl FakeCore {
         self.data_sources.get(type_name).ok_or_else(|| Diagnostic::error("no such data source", type_name).into())
     }
 
+    /// The configuration of a resource. A computed block that is absent is null, where core knows of such.
+    fn filled_resource(&self, schema: &Schema, config: Object) -> Object {
+        let absent = |name: &&str| config.get(name).is_none();
+        let computed = schema.body.blocks.iter().filter(|block| block.computed).map(|block| block.name.as_str());
+        let null: Vec<&str> = computed.filter(absent).filter(|_| self.capabilities.computed_blocks_allowed).collect();
+        let mut filled = filled(schema, config.clone());
+        for name in null {
+            filled.set(name, Value::Null);
+        }
+        filled
+    }
+
+    /// The deferral of an answer. Core refuses one that it has not allowed.
+    fn deferral(&self, deferred: Option<&pb::Deferred>, d: &mut Diagnostics) -> Option<DeferredReason> {
+        let deferred = deferred?;
+        if !self.capabilities.deferral_allowed {
+            d.error(None, "core refuses: a deferral", "this client does not take one");
+        }
+        let reason = DeferredReason::read(deferred);
+        if reason.is_none() {
+            d.error(None, "core refuses: a deferral", "it has no reason");
+        }
+        reason
+    }
+
     /// Configures the provider; attributes that are not given are null.
     ///
     /// # Errors
@@ -259,7 +359,7 @@ impl FakeCore {
             let rq = pb::configure_provider::Request {
                 terraform_version: "1.11.4".to_owned(),
                 config,
-                client_capabilities: None,
+                client_capabilities: Some(self.capabilities),
             };
             d.extend(read_diagnostics(self.rpc().configure_provider(rq).await?.into_inner().diagnostics));
         }
@@ -274,8 +374,8 @@ impl FakeCore {
         let schema = self.resource_schema(type_name)?;
         let rq = pb::validate_resource_config::Request {
             type_name: type_name.to_owned(),
-            config: Some(wire::value(Some(&filled(schema, config)), &schema.object_type())?),
-            client_capabilities: Some(capabilities()),
+            config: Some(wire::value(Some(&self.filled_resource(schema, config)), &schema.object_type())?),
+            client_capabilities: Some(self.capabilities),
         };
         Ok(read_diagnostics(self.rpc().validate_resource_config(rq).await?.into_inner().diagnostics))
     }
@@ -290,27 +390,50 @@ impl FakeCore {
         prior: Option<&State>,
         config: Option<Object>,
     ) -> Result<Planned, FakeError> {
+        self.plan_with(type_name, prior, config, Bytes::new()).await
+    }
+
+    async fn plan_with(
+        &self,
+        type_name: &str,
+        prior: Option<&State>,
+        config: Option<Object>,
+        planned_private: Bytes,
+    ) -> Result<Planned, FakeError> {
         let schema = self.resource_schema(type_name)?;
         let ty = schema.object_type();
-        let config = config.map(|config| filled(schema, config));
+        let config = config.map(|config| self.filled_resource(schema, config));
         let before = prior.map(|state| &state.object);
-        let proposed = config.as_ref().map(|config| merge(&schema.body, before, config));
+        let proposed = config.as_ref().map(|config| proposed_new_state(schema, before, config));
         let rq = pb::plan_resource_change::Request {
             type_name: type_name.to_owned(),
             prior_state: Some(wire::value(before, &ty)?),
             proposed_new_state: Some(wire::value(proposed.as_ref(), &ty)?),
             config: Some(wire::value(config.as_ref(), &ty)?),
             prior_private: prior.map(|state| state.private.clone()).unwrap_or_default(),
-            client_capabilities: Some(capabilities()),
-            ..Default::default()
+            prior_identity: self.identity_data(type_name, prior.and_then(|state| state.identity.as_ref()))?,
+            provider_meta: self.meta()?,
+            client_capabilities: Some(self.capabilities),
+            planned_private,
         };
         let answer = self.rpc().plan_resource_change(rq).await?.into_inner();
         let mut diagnostics = read_diagnostics(answer.diagnostics);
         let requires_replace: Vec<Path> = answer.requires_replace.iter().map(wire::read_path).collect();
         let planned = wire::object(answer.planned_state.as_ref(), &ty)?;
+        let deferred = self.deferral(answer.deferred.as_ref(), &mut diagnostics);
+        let identity = self.read_identity(type_name, answer.planned_identity.as_ref())?;
+        if answer.legacy_type_system {
+            diagnostics.error(None, "core refuses: P13", "the provider claims the legacy type system");
+        }
         if !diagnostics.has_errors() {
             let input = PlanInput { schema, prior: before, proposed: proposed.as_ref(), config: config.as_ref() };
             complain(&mut diagnostics, check_plan(input, planned.as_ref(), &requires_replace));
+            if let (Some(schema), true) = (self.identities.get(type_name), config.is_some()) {
+                let is_create = prior.is_none();
+                if identity.is_some() || !is_create {
+                    complain(&mut diagnostics, check_identity(schema, identity.as_ref(), is_create));
+                }
+            }
         }
         Ok(Planned {
             type_name: type_name.to_owned(),
@@ -318,37 +441,73 @@ impl FakeCore {
             config,
             private: answer.planned_private,
             planned,
+            identity,
+            deferred,
             requires_replace,
             diagnostics,
         })
     }
 
-    /// Applies a plan.
+    /// Applies a plan as Terraform does: plans once more, holds the second plan against the first, and applies that.
     ///
     /// # Errors
     /// The call failed; the provider's own errors are in the result.
     pub async fn apply(&self, plan: &Planned) -> Result<(Option<State>, Diagnostics), FakeError> {
-        let schema = self.resource_schema(&plan.type_name)?;
+        self.apply_known(plan, plan.config.clone()).await
+    }
+
+    /// The same with a configuration in which unknown values have become known.
+    ///
+    /// # Errors
+    /// The call failed; the provider's own errors are in the result.
+    pub async fn apply_known(
+        &self,
+        plan: &Planned,
+        config: Option<Object>,
+    ) -> Result<(Option<State>, Diagnostics), FakeError> {
+        if plan.planned.is_none() {
+            return self.apply_planned(plan).await;
+        }
+        let kept = if self.capabilities.store_planned_private { plan.private.clone() } else { Bytes::new() };
+        let mut second = self.plan_with(&plan.type_name, plan.prior.as_ref(), config, kept).await?;
+        if !second.diagnostics.has_errors() {
+            let broken = check_final_plan(plan.planned.as_ref(), second.planned.as_ref());
+            complain(&mut second.diagnostics, broken);
+        }
+        if second.diagnostics.has_errors() {
+            return Ok((plan.prior.clone(), second.diagnostics));
+        }
+        self.apply_planned(&second).await
+    }
+
+    async fn apply_planned(&self, plan: &Planned) -> Result<(Option<State>, Diagnostics), FakeError> {
+        let type_name = &plan.type_name;
+        let schema = self.resource_schema(type_name)?;
         let ty = schema.object_type();
         let before = plan.prior.as_ref().map(|state| &state.object);
         let rq = pb::apply_resource_change::Request {
-            type_name: plan.type_name.clone(),
+            type_name: type_name.clone(),
             prior_state: Some(wire::value(before, &ty)?),
             planned_state: Some(wire::value(plan.planned.as_ref(), &ty)?),
             config: Some(wire::value(plan.config.as_ref(), &ty)?),
             planned_private: plan.private.clone(),
-            ..Default::default()
+            provider_meta: self.meta()?,
+            planned_identity: self.identity_data(type_name, plan.identity.as_ref())?,
         };
         let answer = self.rpc().apply_resource_change(rq).await?.into_inner();
         let mut d = read_diagnostics(answer.diagnostics);
         let new = wire::object(answer.new_state.as_ref(), &ty)?;
+        let identity = self.read_identity(type_name, answer.new_identity.as_ref())?;
         if !d.has_errors() {
             complain(&mut d, check_apply(schema, plan.planned.as_ref(), new.as_ref()));
+            if let (Some(schema), true) = (self.identities.get(type_name), new.is_some()) {
+                complain(&mut d, check_identity(schema, identity.as_ref(), false));
+            }
         }
-        Ok((new.map(|object| State { object, private: answer.private }), d))
+        Ok((new.map(|object| State { object, private: answer.private, identity }), d))
     }
 
-    /// Plans and applies; stops at errors of the plan.
+    /// Plans and applies; stops at errors of the plan. Where the plan asks for it, the object is replaced.
     ///
     /// # Errors
     /// A call failed; the provider's own errors are in the result.
@@ -358,13 +517,43 @@ impl FakeCore {
         prior: Option<&State>,
         config: Option<Object>,
     ) -> Result<(Option<State>, Diagnostics), FakeError> {
-        let mut plan = self.plan(type_name, prior, config).await?;
-        if plan.diagnostics.has_errors() {
+        let mut plan = self.plan(type_name, prior, config.clone()).await?;
+        if plan.diagnostics.has_errors() || plan.deferred.is_some() {
             return Ok((prior.cloned(), plan.diagnostics));
+        }
+        if prior.is_some() && plan.planned.is_some() && !plan.requires_replace.is_empty() {
+            return self.replace(type_name, prior, config).await;
         }
         let (state, d) = self.apply(&plan).await?;
         plan.diagnostics.extend(d);
         Ok((state, plan.diagnostics))
+    }
+
+    /// Deletes and creates; the second half is planned without a prior state.
+    async fn replace(
+        &self,
+        type_name: &str,
+        prior: Option<&State>,
+        config: Option<Object>,
+    ) -> Result<(Option<State>, Diagnostics), FakeError> {
+        let mut create = self.plan(type_name, None, config).await?;
+        if create.diagnostics.has_errors() {
+            return Ok((prior.cloned(), create.diagnostics));
+        }
+        let destroy = self.plan(type_name, prior, None).await?;
+        let mut d = std::mem::take(&mut create.diagnostics);
+        d.extend(destroy.diagnostics.clone());
+        if d.has_errors() {
+            return Ok((prior.cloned(), d));
+        }
+        let (left, more) = self.apply(&destroy).await?;
+        d.extend(more);
+        if left.is_some() || d.has_errors() {
+            return Ok((left, d));
+        }
+        let (state, more) = self.apply(&create).await?;
+        d.extend(more);
+        Ok((state, d))
     }
 
     /// Reads.
@@ -377,13 +566,27 @@ impl FakeCore {
             type_name: type_name.to_owned(),
             current_state: Some(wire::value(Some(&state.object), &schema.object_type())?),
             private: state.private.clone(),
-            client_capabilities: Some(capabilities()),
-            ..Default::default()
+            provider_meta: self.meta()?,
+            client_capabilities: Some(self.capabilities),
+            current_identity: self.identity_data(type_name, state.identity.as_ref())?,
         };
         let answer = self.rpc().read_resource(rq).await?.into_inner();
+        let mut d = read_diagnostics(answer.diagnostics);
         let new = wire::object(answer.new_state.as_ref(), &schema.object_type())?;
-        let state = new.map(|object| State { object, private: answer.private });
-        Ok((state, read_diagnostics(answer.diagnostics)))
+        let identity = self.read_identity(type_name, answer.new_identity.as_ref())?;
+        let deferred = self.deferral(answer.deferred.as_ref(), &mut d);
+        if let (Some(object), false, None) = (&new, d.has_errors(), deferred) {
+            complain(&mut d, check_state(schema, object));
+            if let Some(schema) = self.identities.get(type_name) {
+                complain(&mut d, check_identity(schema, identity.as_ref(), false));
+                if let (Some(old), Some(new)) = (&state.identity, &identity)
+                    && !continues(old, new)
+                {
+                    d.error(None, "core refuses: I4", "a refresh has changed the identity");
+                }
+            }
+        }
+        Ok((new.map(|object| State { object, private: answer.private, identity }), d))
     }
 
     /// Imports by id and reads, as Terraform does.
@@ -391,18 +594,42 @@ impl FakeCore {
     /// # Errors
     /// A call failed; the provider's own errors are in the result.
     pub async fn import(&self, type_name: &str, id: &str) -> Result<(Option<State>, Diagnostics), FakeError> {
-        let schema = self.resource_schema(type_name)?;
         let rq = pb::import_resource_state::Request {
             type_name: type_name.to_owned(),
             id: id.to_owned(),
-            ..Default::default()
+            client_capabilities: Some(self.capabilities),
+            identity: None,
         };
+        self.imported(rq).await
+    }
+
+    async fn imported(
+        &self,
+        rq: pb::import_resource_state::Request,
+    ) -> Result<(Option<State>, Diagnostics), FakeError> {
+        let type_name = rq.type_name.clone();
+        let schema = self.resource_schema(&type_name)?;
         let answer = self.rpc().import_resource_state(rq).await?.into_inner();
         let mut d = read_diagnostics(answer.diagnostics);
-        let Some(imported) = answer.imported_resources.into_iter().next() else { return Ok((None, d)) };
+        if self.deferral(answer.deferred.as_ref(), &mut d).is_some() || d.has_errors() {
+            return Ok((None, d));
+        }
+        let mut all = answer.imported_resources.into_iter();
+        let Some(imported) = all.next() else {
+            d.error(None, "core refuses: M1", "nothing was imported and no error says why");
+            return Ok((None, d));
+        };
+        if imported.type_name != type_name {
+            d.error(None, "core refuses: M2", "what was imported is of another type");
+        }
         let Some(object) = wire::object(imported.state.as_ref(), &schema.object_type())? else { return Ok((None, d)) };
-        let (state, more) = self.read(type_name, &State { object, private: imported.private }).await?;
+        complain(&mut d, check_state(schema, &object));
+        let identity = self.read_identity(&type_name, imported.identity.as_ref())?;
+        let (state, more) = self.read(&type_name, &State { object, private: imported.private, identity }).await?;
         d.extend(more);
+        if state.is_none() && !d.has_errors() {
+            d.error(None, "Cannot import non-existent remote object", "");
+        }
         Ok((state, d))
     }
 
@@ -424,7 +651,11 @@ impl FakeCore {
         };
         let answer = self.rpc().upgrade_resource_state(rq).await?.into_inner();
         let state = wire::object(answer.upgraded_state.as_ref(), &schema.object_type())?;
-        Ok((state, read_diagnostics(answer.diagnostics)))
+        let mut d = read_diagnostics(answer.diagnostics);
+        if let (Some(state), false) = (&state, d.has_errors()) {
+            complain(&mut d, check_state(schema, state));
+        }
+        Ok((state, d))
     }
 
     /// Reads a data source; attributes that are not given are null.
@@ -440,10 +671,22 @@ impl FakeCore {
         if d.has_errors() {
             return Ok((None, d));
         }
-        let rq = pb::read_data_source::Request { type_name: type_name.to_owned(), config, ..Default::default() };
+        let rq = pb::read_data_source::Request {
+            type_name: type_name.to_owned(),
+            config,
+            provider_meta: self.meta()?,
+            client_capabilities: Some(self.capabilities),
+        };
         let answer = self.rpc().read_data_source(rq).await?.into_inner();
         d.extend(read_diagnostics(answer.diagnostics));
-        Ok((wire::object(answer.state.as_ref(), &schema.object_type())?, d))
+        let state = wire::object(answer.state.as_ref(), &schema.object_type())?;
+        let deferred = self.deferral(answer.deferred.as_ref(), &mut d);
+        match &state {
+            Some(state) if deferred.is_none() => complain(&mut d, check_state(schema, state)),
+            None if !d.has_errors() => d.error(None, "core refuses: D1", "a data source was read and is null"),
+            _ => {}
+        }
+        Ok((state, d))
     }
 
     /// The gentle interrupt.
@@ -473,242 +716,32 @@ impl FakeCore {
     }
 }
 
-fn capabilities() -> pb::ClientCapabilities {
-    pb::ClientCapabilities { write_only_attributes_allowed: true, ..Default::default() }
+/// What the newest Terraform can do by default: everything but deferral.
+fn newest() -> pb::ClientCapabilities {
+    pb::ClientCapabilities {
+        deferral_allowed: false,
+        write_only_attributes_allowed: true,
+        store_planned_private: true,
+        computed_blocks_allowed: true,
+    }
+}
+
+/// The identities by resource; a provider before 6.9 has none.
+async fn identities(rpc: &mut ProviderClient<Channel>) -> Result<BTreeMap<String, IdentitySchema>, FakeError> {
+    let answer = match rpc.get_resource_identity_schemas(pb::get_resource_identity_schemas::Request {}).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if status.code() == tonic::Code::Unimplemented => return Ok(BTreeMap::new()),
+        Err(status) => return Err(status.into()),
+    };
+    if let Some(error) = read_diagnostics(answer.diagnostics).into_iter().find(Diagnostic::is_error) {
+        return Err(error.into());
+    }
+    let all = answer.identity_schemas.iter().map(|(name, schema)| Ok((name.clone(), read_identity(schema)?)));
+    Ok(all.collect::<Result<_, Diagnostic>>()?)
 }
 
 fn complain(d: &mut Diagnostics, violations: Vec<Violation>) {
     for v in violations {
         d.error(v.path, format!("core refuses: {}", v.rule), v.text);
-    }
-}
-
-/// A channel over one open stream.
-async fn channel(io: Box<dyn Io>) -> Result<Channel, FakeError> {
-    let io = Mutex::new(Some(io));
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let io = io.lock().ok().and_then(|mut io| io.take());
-        async move { io.map(TokioIo::new).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
-    });
-    Ok(Endpoint::from_static("http://localhost").connect_with_connector(connector).await?)
-}
-
-fn pem(certificate: &CertificateDer<'_>) -> String {
-    let text = STANDARD.encode(certificate);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-}
-
-type Identity = (CertificateDer<'static>, rustls::pki_types::PrivateKeyDer<'static>);
-
-fn client_config(server: CertificateDer<'static>, shown: Option<Identity>) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedServer(server)));
-    let mut config = match shown {
-        Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key)?,
-        None => config.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
-}
-
-/// Takes the certificate of the handshake line and no other.
-#[derive(Debug)]
-struct PinnedServer(CertificateDer<'static>);
-
-impl ServerCertVerifier for PinnedServer {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if *end_entity == self.0 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// A configuration in which everything that was left out is null, at every depth.
-fn filled(schema: &Schema, config: Object) -> Object {
-    let mut all = schema.empty_object();
-    for (name, value) in config {
-        let value = match schema.find(&name) {
-            Some(attr) => filled_attr(attr, value),
-            None => value,
-        };
-        all.set(name, value);
-    }
-    all
-}
-
-fn filled_attr(attr: &Attr, value: Value) -> Value {
-    let Some((_, attrs)) = attr.nested_attrs() else { return value };
-    let one = |value: Value| match value {
-        Value::Object(mut object) => {
-            attrs.iter().map(|a| (a.name.clone(), filled_attr(a, object.take(&a.name)))).collect::<Object>().into()
-        }
-        other => other,
-    };
-    match value {
-        Value::List(items) => Value::list(items.into_iter().map(one)),
-        Value::Set(items) => Value::set(items.into_iter().map(one)),
-        Value::Map(items) => Value::map(items.into_iter().map(|(key, item)| (key, one(item)))),
-        other => one(other),
-    }
-}
-
-fn read_diagnostics(all: Vec<pb::Diagnostic>) -> Diagnostics {
-    let one = |d: pb::Diagnostic| {
-        let path = d.attribute.as_ref().map(wire::read_path);
-        let made = match d.severity() {
-            pb::diagnostic::Severity::Warning => Diagnostic::warning(d.summary, d.detail),
-            _ => Diagnostic::error(d.summary, d.detail),
-        };
-        made.at(path)
-    };
-    all.into_iter().map(one).collect()
-}
-
-/// A schema of the wire without what is not on the wire: defaults, modifiers, validators.
-fn read_schema(schema: &pb::Schema) -> Result<Schema, Diagnostic> {
-    let empty = pb::schema::Block::default();
-    Ok(Schema { version: schema.version, body: read_body(schema.block.as_ref().unwrap_or(&empty))? })
-}
-
-fn read_body(block: &pb::schema::Block) -> Result<Body, Diagnostic> {
-    let mut body = Body::new().describe(block.description.clone());
-    for attr in &block.attributes {
-        body = body.attr(read_attribute(attr)?);
-    }
-    for nested in &block.block_types {
-        use pb::schema::nested_block::NestingMode;
-        let inner = read_body(nested.block.as_ref().unwrap_or(&pb::schema::Block::default()))?;
-        let name = nested.type_name.as_str();
-        let (min, max) = (nested.min_items.unsigned_abs(), nested.max_items.unsigned_abs());
-        let mut made = match nested.nesting() {
-            NestingMode::Single => crate::schema::Block::single(name, inner),
-            NestingMode::List => crate::schema::Block::list(name, inner),
-            NestingMode::Set => crate::schema::Block::set(name, inner),
-            NestingMode::Map => crate::schema::Block::map(name, inner),
-            NestingMode::Group => crate::schema::Block::group(name, inner),
-            NestingMode::Invalid => return Err(Diagnostic::error("invalid nesting", name)),
-        };
-        (made.min_items, made.max_items) = (min, max);
-        body = body.block(made);
-    }
-    Ok(body)
-}
-
-fn read_attribute(attr: &pb::schema::Attribute) -> Result<Attr, Diagnostic> {
-    let kind = match &attr.nested_type {
-        Some(_) if !attr.r#type.is_empty() => {
-            return Err(Diagnostic::error("Type and NestedType cannot both be set", attr.name.clone()));
-        }
-        Some(object) => {
-            use pb::schema::object::NestingMode;
-            let nesting = match object.nesting() {
-                NestingMode::Single => Nesting::Single,
-                NestingMode::List => Nesting::List,
-                NestingMode::Set => Nesting::Set,
-                NestingMode::Map => Nesting::Map,
-                NestingMode::Invalid => return Err(Diagnostic::error("invalid nesting", attr.name.clone())),
-            };
-            Kind::Nested(nesting, object.attributes.iter().map(read_attribute).collect::<Result<_, _>>()?)
-        }
-        None => {
-            use crate::value::Type;
-            match json::decode_type(&attr.r#type)? {
-                Type::String => Kind::String,
-                Type::Bool => Kind::Bool,
-                Type::Number => Kind::Number,
-                Type::List(t) => Kind::List(*t),
-                Type::Set(t) => Kind::Set(*t),
-                Type::Map(t) => Kind::Map(*t),
-                Type::Object(attributes) => Kind::Object(attributes),
-                Type::Dynamic | Type::Tuple(_) => Kind::Dynamic,
-            }
-        }
-    };
-    let mut made = Attr::new(attr.name.clone(), kind).describe(attr.description.clone());
-    made.required = attr.required;
-    made.optional = attr.optional;
-    made.computed = attr.computed;
-    made.sensitive = attr.sensitive;
-    made.write_only = attr.write_only;
-    Ok(made)
-}
-
-/// Terraform's merge: what is configured, else what is computed and was there before. Elements of sets are taken as
-/// they are configured.
-fn merge(body: &Body, prior: Option<&Object>, config: &Object) -> Object {
-    let mut out = config.clone();
-    for attr in &body.attrs {
-        let before = prior.map_or(&Value::Null, |prior| prior.attr(&attr.name));
-        out.set(attr.name.clone(), merge_attr(attr, before, config.attr(&attr.name)));
-    }
-    out
-}
-
-fn merge_attr(attr: &Attr, prior: &Value, config: &Value) -> Value {
-    if config.is_null() && attr.computed {
-        return prior.clone();
-    }
-    let Some((_, attrs)) = attr.nested_attrs() else { return config.clone() };
-    let one = |prior: &Value, config: &Value| match config {
-        Value::Object(object) => {
-            let before = prior.as_object();
-            let merged = attrs.iter().map(|a| {
-                let before = before.map_or(&Value::Null, |prior| prior.attr(&a.name));
-                (a.name.clone(), merge_attr(a, before, object.attr(&a.name)))
-            });
-            merged.collect::<Object>().into()
-        }
-        other => other.clone(),
-    };
-    match config {
-        Value::List(items) => {
-            let before = prior.as_elements().unwrap_or_default();
-            Value::List(
-                items.iter().enumerate().map(|(i, item)| one(before.get(i).unwrap_or(&Value::Null), item)).collect(),
-            )
-        }
-        Value::Map(items) => {
-            let before = prior.as_map();
-            let found = |key: &String| before.and_then(|b| b.get(key)).unwrap_or(&Value::Null);
-            Value::Map(items.iter().map(|(key, item)| (key.clone(), one(found(key), item))).collect())
-        }
-        config => one(prior, config),
     }
 }

@@ -115,15 +115,30 @@ pub fn level_from(name: &str, var: impl Fn(&str) -> Option<String>) -> LevelFilt
     let own = format!("TF_LOG_PROVIDER_{}", name.to_uppercase().replace('-', "_"));
     let text =
         [own.as_str(), "TF_LOG_PROVIDER", "TF_LOG"].into_iter().find_map(|key| var(key).filter(|v| !v.is_empty()));
-    match text.map(|t| t.to_uppercase()).as_deref() {
-        Some("TRACE" | "JSON") => LevelFilter::TRACE,
-        Some("DEBUG") => LevelFilter::DEBUG,
-        Some("INFO") => LevelFilter::INFO,
-        Some("ERROR") => LevelFilter::ERROR,
-        Some("OFF") => LevelFilter::OFF,
-        // Terraform discards the lines when nobody asked for them, so quiet is also fast.
-        _ => LevelFilter::WARN,
-    }
+    // Terraform discards the lines when nobody asked for them, so quiet is also fast.
+    text.and_then(|text| level(&text)).unwrap_or(LevelFilter::WARN)
+}
+
+fn level(text: &str) -> Option<LevelFilter> {
+    Some(match text.to_uppercase().as_str() {
+        "TRACE" | "JSON" => LevelFilter::TRACE,
+        "DEBUG" => LevelFilter::DEBUG,
+        "INFO" => LevelFilter::INFO,
+        "WARN" => LevelFilter::WARN,
+        "ERROR" => LevelFilter::ERROR,
+        "OFF" => LevelFilter::OFF,
+        _ => return None,
+    })
+}
+
+/// The levels of subsystems: `TF_LOG_PROVIDER_ACME_HTTP=TRACE` is for events whose target begins with `http`.
+pub fn subsystems_from(name: &str, vars: impl IntoIterator<Item = (String, String)>) -> Vec<(String, LevelFilter)> {
+    let own = format!("TF_LOG_PROVIDER_{}_", name.to_uppercase().replace('-', "_"));
+    let one = |(key, value): (String, String)| {
+        let subsystem = key.strip_prefix(&own).filter(|rest| !rest.is_empty())?;
+        Some((subsystem.to_lowercase(), level(&value)?))
+    };
+    vars.into_iter().filter_map(one).collect()
 }
 
 /// A `tracing` layer that writes to stderr.
@@ -139,6 +154,10 @@ pub fn init(name: &str, secrets: Secrets) {
     let targets = Targets::new().with_default(level).with_targets(
         ["h2", "hyper", "hyper_util", "tonic", "tower", "rustls", "tokio_util", "reqwest", "mio"].map(|t| (t, quiet)),
     );
+    // Not `vars`, which panics on what is no Unicode.
+    let vars =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let targets = targets.with_targets(subsystems_from(name, vars));
     // A subscriber that the program set by itself is its own choice.
     let _ = tracing_subscriber::registry().with(layer(secrets).with_filter(targets)).try_init();
 }
@@ -406,6 +425,18 @@ mod tests {
             tracing::info!(a = long, b = long, c = long, d = long, e = long, "{long}");
         });
         assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn a_subsystem_has_a_level_of_its_own() {
+        let vars = [
+            ("TF_LOG_PROVIDER_MY_ACME_HTTP", "trace"),
+            ("TF_LOG_PROVIDER_MY_ACME_DISK", "loud"),
+            ("TF_LOG_PROVIDER_MY_ACME", "info"),
+            ("TF_LOG_PROVIDER_OTHER_HTTP", "off"),
+        ];
+        let vars = vars.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(subsystems_from("my-acme", vars), [("http".to_owned(), LevelFilter::TRACE)]);
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! A resource: something that is created, read, updated and deleted.
 
 use crate::context::Context;
+use crate::deferred::DeferredReason;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::generate::default_config;
+use crate::identity::{IdentitySchema, IdentityUpgrade};
+use crate::moved::StateMove;
 use crate::path::Path;
 use crate::private::Private;
 use crate::schema::Schema;
@@ -58,12 +62,32 @@ pub trait Resource<C: Sync>: Send + Sync + 'static {
 
     /// Makes a state of an id that a user gave. Terraform reads it afterwards, so the id attributes are enough.
     fn import(&self, _cx: &Context, _client: &C, _request: ImportRequest) -> impl Future<Output = Imported> + Send {
-        async { Imported::Unsupported }
+        async { Imported::unsupported() }
     }
 
     /// One entry for each older version of the schema; each goes straight to the current one.
     fn upgrades(&self) -> Vec<StateUpgrade> {
         Vec::new()
+    }
+
+    /// What the object is called at the other side, apart from its state. Asked once.
+    fn identity(&self) -> Option<IdentitySchema> {
+        None
+    }
+
+    /// One entry for each older version of the identity; each goes straight to the current one.
+    fn identity_upgrades(&self) -> Vec<IdentityUpgrade> {
+        Vec::new()
+    }
+
+    /// Ways to take over the state of another resource, tried in order.
+    fn moves(&self) -> Vec<StateMove> {
+        Vec::new()
+    }
+
+    /// The configuration that leads to a state, for `-generate-config-out`.
+    fn generate_config(&self, state: &Object) -> Object {
+        default_config(&self.schema(), state)
     }
 }
 
@@ -76,6 +100,10 @@ pub struct CreateRequest {
     pub config: Object,
     /// Data that the plan left.
     pub private: Private,
+    /// The identity as it was planned; unknown values may occur.
+    pub identity: Option<Object>,
+    /// The `provider_meta` block of the module, where the provider has one.
+    pub meta: Option<Object>,
 }
 
 /// What [`Resource::read`] is asked.
@@ -85,6 +113,10 @@ pub struct ReadRequest {
     pub state: Object,
     /// Data beside it.
     pub private: Private,
+    /// The stored identity, if there is one.
+    pub identity: Option<Object>,
+    /// The `provider_meta` block of the module, where the provider has one.
+    pub meta: Option<Object>,
 }
 
 /// What [`Resource::update`] is asked.
@@ -98,6 +130,10 @@ pub struct UpdateRequest {
     pub config: Object,
     /// Data that the plan left.
     pub private: Private,
+    /// The identity as it was planned.
+    pub identity: Option<Object>,
+    /// The `provider_meta` block of the module, where the provider has one.
+    pub meta: Option<Object>,
 }
 
 /// What [`Resource::delete`] is asked.
@@ -107,6 +143,10 @@ pub struct DeleteRequest {
     pub state: Object,
     /// Data beside it.
     pub private: Private,
+    /// The stored identity, if there is one.
+    pub identity: Option<Object>,
+    /// The `provider_meta` block of the module, where the provider has one.
+    pub meta: Option<Object>,
 }
 
 impl CreateRequest {
@@ -188,6 +228,7 @@ pub(crate) enum Outcome {
 pub struct Applied {
     pub(crate) outcome: Outcome,
     pub(crate) private: Option<Private>,
+    pub(crate) identity: Option<Object>,
     pub(crate) diagnostics: Diagnostics,
 }
 
@@ -213,6 +254,12 @@ impl Applied {
         self
     }
 
+    /// The same with an identity that is not in the state.
+    pub fn with_identity(mut self, identity: Object) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     /// The same with more to say. An error does not make the state disappear.
     pub fn with_diagnostics(mut self, more: impl IntoIterator<Item = Diagnostic>) -> Self {
         self.diagnostics.extend(more);
@@ -226,6 +273,8 @@ impl Applied {
 pub struct Observed {
     pub(crate) outcome: Outcome,
     pub(crate) private: Option<Private>,
+    pub(crate) identity: Option<Object>,
+    pub(crate) deferred: Option<DeferredReason>,
     pub(crate) diagnostics: Diagnostics,
 }
 
@@ -251,6 +300,17 @@ impl Observed {
         self
     }
 
+    /// The same with an identity that is not in the state.
+    pub fn with_identity(mut self, identity: Object) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// It cannot be read yet; the state stays as it is.
+    pub fn deferred(reason: DeferredReason) -> Self {
+        Self { deferred: Some(reason), ..Self::default() }
+    }
+
     /// The same with more to say.
     pub fn with_diagnostics(mut self, more: impl IntoIterator<Item = Diagnostic>) -> Self {
         self.diagnostics.extend(more);
@@ -272,6 +332,11 @@ pub struct Plan {
     pub requires_replace: Vec<Path>,
     /// Data for the apply. Before Terraform 1.16 a plan at apply starts from that of the state again.
     pub private: Private,
+    /// The identity, where it is not in the state: `None` lets the framework take it from there.
+    pub identity: Option<Object>,
+    /// The `provider_meta` block of the module, where the provider has one.
+    pub meta: Option<Object>,
+    pub(crate) deferred: Option<DeferredReason>,
 }
 
 impl Plan {
@@ -290,6 +355,11 @@ impl Plan {
         !self.is_create() && !self.is_destroy()
     }
 
+    /// Puts the change off. A Terraform that takes no deferral gets an error that names what is unknown.
+    pub fn defer(&mut self, reason: DeferredReason) {
+        self.deferred = Some(reason);
+    }
+
     /// Asks for a replacement because of this place.
     pub fn replace_because_of(&mut self, path: Path) {
         if !self.requires_replace.contains(&path) {
@@ -301,40 +371,88 @@ impl Plan {
 /// What [`Resource::import`] is asked.
 #[derive(Clone, Debug)]
 pub struct ImportRequest {
-    /// The id that the user gave.
+    /// The id that the user gave; empty in an import by identity.
     pub id: String,
+    /// The identity that the user gave instead of an id.
+    pub identity: Option<Object>,
     /// A state with every attribute null, to be filled.
     pub empty: Object,
 }
 
 impl ImportRequest {
-    /// A state with the id at one attribute and null everywhere else.
+    /// A state with the id at one attribute and null everywhere else; in an import by identity, with the attributes of
+    /// the identity that the state has too.
     pub fn passthrough(self, attribute: &str) -> Imported {
-        Imported::state(self.empty.with(attribute, self.id))
+        let Some(identity) = self.identity else { return Imported::state(self.empty.with(attribute, self.id)) };
+        let mut state = self.empty;
+        for (name, value) in identity.iter() {
+            if let Some(place) = state.get_mut(name) {
+                *place = value.clone();
+            }
+        }
+        Imported::state(state).with_identity(identity)
     }
 }
 
 /// What import answers.
 #[derive(Clone, Debug)]
 #[must_use]
-pub enum Imported {
-    /// The resource cannot be imported.
+pub struct Imported {
+    pub(crate) outcome: ImportOutcome,
+    pub(crate) private: Private,
+    pub(crate) identity: Option<Object>,
+    pub(crate) diagnostics: Diagnostics,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ImportOutcome {
     Unsupported,
-    /// A state, which Terraform reads next, and data beside it.
-    State(Object, Private),
-    /// The id is wrong, or the object could not be found.
-    Failed(Diagnostics),
+    State(Object),
+    Deferred(DeferredReason),
+    Failed,
 }
 
 impl Imported {
-    /// A state without data beside it.
+    fn of(outcome: ImportOutcome) -> Self {
+        Self { outcome, private: Private::new(), identity: None, diagnostics: Diagnostics::new() }
+    }
+
+    /// The resource cannot be imported.
+    pub fn unsupported() -> Self {
+        Self::of(ImportOutcome::Unsupported)
+    }
+
+    /// A state, which Terraform reads next.
     pub fn state(state: Object) -> Self {
-        Self::State(state, Private::new())
+        Self::of(ImportOutcome::State(state))
     }
 
     /// The id is wrong, or the object could not be found.
     pub fn failed(diagnostics: impl Into<Diagnostics>) -> Self {
-        Self::Failed(diagnostics.into())
+        Self { diagnostics: diagnostics.into(), ..Self::of(ImportOutcome::Failed) }
+    }
+
+    /// It cannot be imported yet.
+    pub fn deferred(reason: DeferredReason) -> Self {
+        Self::of(ImportOutcome::Deferred(reason))
+    }
+
+    /// The same with data beside the state.
+    pub fn with_private(mut self, private: Private) -> Self {
+        self.private = private;
+        self
+    }
+
+    /// The same with an identity that is not in the state.
+    pub fn with_identity(mut self, identity: Object) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// The same with more to say.
+    pub fn with_diagnostics(mut self, more: impl IntoIterator<Item = Diagnostic>) -> Self {
+        self.diagnostics.extend(more);
+        self
     }
 }
 
@@ -381,6 +499,10 @@ impl StateUpgrade {
 pub(crate) trait AnyResource<C>: Send + Sync {
     fn schema(&self) -> Schema;
     fn upgrades(&self) -> Vec<StateUpgrade>;
+    fn identity(&self) -> Option<IdentitySchema>;
+    fn identity_upgrades(&self) -> Vec<IdentityUpgrade>;
+    fn moves(&self) -> Vec<StateMove>;
+    fn generate_config(&self, state: &Object) -> Object;
     fn create<'a>(&'a self, cx: &'a Context, client: &'a C, rq: CreateRequest) -> BoxFuture<'a, Applied>;
     fn read<'a>(&'a self, cx: &'a Context, client: &'a C, rq: ReadRequest) -> BoxFuture<'a, Observed>;
     fn update<'a>(&'a self, cx: &'a Context, client: &'a C, rq: UpdateRequest) -> BoxFuture<'a, Applied>;
@@ -403,6 +525,22 @@ impl<C: Sync + 'static, T: Resource<C>> AnyResource<C> for T {
 
     fn upgrades(&self) -> Vec<StateUpgrade> {
         Resource::upgrades(self)
+    }
+
+    fn identity(&self) -> Option<IdentitySchema> {
+        Resource::identity(self)
+    }
+
+    fn identity_upgrades(&self) -> Vec<IdentityUpgrade> {
+        Resource::identity_upgrades(self)
+    }
+
+    fn moves(&self) -> Vec<StateMove> {
+        Resource::moves(self)
+    }
+
+    fn generate_config(&self, state: &Object) -> Object {
+        Resource::generate_config(self, state)
     }
 
     fn create<'a>(&'a self, cx: &'a Context, client: &'a C, rq: CreateRequest) -> BoxFuture<'a, Applied> {

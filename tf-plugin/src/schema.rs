@@ -90,6 +90,61 @@ impl fmt::Debug for Semantic {
     }
 }
 
+/// A type of one's own: a kind with a meaning, used by several attributes.
+///
+/// ```
+/// use tf_plugin::{Attr, CustomType, Kind, validate};
+///
+/// let quantity = CustomType::new("quantity", Kind::String)
+///     .semantic(|a, b| a.as_str().map(str::len) == b.as_str().map(str::len))
+///     .validate(validate::length(1..=20));
+/// let cpu = Attr::custom("cpu", &quantity).optional();
+/// assert_eq!(cpu.validators.len(), 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CustomType {
+    /// Name for the documentation.
+    pub name: &'static str,
+    /// What it is on the wire.
+    pub kind: Kind,
+    /// Equality in meaning.
+    pub semantic: Option<Semantic>,
+    /// Checks of every value.
+    pub validators: Vec<Validator>,
+}
+
+impl CustomType {
+    /// A type without a meaning yet.
+    pub fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, semantic: None, validators: Vec::new() }
+    }
+
+    /// Two spellings of one meaning are no change. Not applied within sets.
+    pub fn semantic(mut self, equal: fn(&Value, &Value) -> bool) -> Self {
+        self.semantic = Some(Semantic { name: self.name, equal });
+        self
+    }
+
+    /// A check of every known value.
+    pub fn validate(mut self, validator: Validator) -> Self {
+        self.validators.push(validator);
+        self
+    }
+}
+
+/// Where a schema is used, for what may be in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Usage {
+    /// In a resource.
+    Resource,
+    /// In a provider block, `provider_meta` or a data source.
+    Other,
+    /// In an ephemeral resource.
+    Ephemeral,
+    /// In an action or a list, which have arguments only.
+    Arguments,
+}
+
 /// When a change of an attribute replaces the resource.
 #[derive(Clone, Default)]
 pub enum Replace {
@@ -205,6 +260,11 @@ impl Attr {
             rules: Vec::new(),
             modifiers: Vec::new(),
         }
+    }
+
+    /// An attribute of a type of one's own.
+    pub fn custom(name: impl Into<String>, of: &CustomType) -> Self {
+        Self { semantic: of.semantic, validators: of.validators.clone(), ..Self::new(name, of.kind.clone()) }
     }
 
     /// Text.
@@ -666,14 +726,30 @@ impl Schema {
     /// # Errors
     /// All that was found, each with its place in the schema.
     pub fn check(&self) -> Result<(), Diagnostics> {
+        self.check_for(Usage::Resource)
+    }
+
+    /// As [`Schema::check`], for a schema that is used elsewhere than in a resource.
+    ///
+    /// # Errors
+    /// All that was found, each with its place in the schema.
+    pub fn check_for(&self, usage: Usage) -> Result<(), Diagnostics> {
         let mut d = Diagnostics::new();
         if self.version < 0 {
             d.error(None, INVALID, "the version is negative");
         }
-        for name in self.fields().iter().map(|f| f.name()).filter(|n| RESERVED.contains(n)) {
+        // Arguments of actions and lists stand in a block of their own.
+        let taken = |name: &&str| usage != Usage::Arguments && RESERVED.contains(name);
+        for name in self.fields().iter().map(|f| f.name()).filter(taken) {
             d.error(Path::attr(name), INVALID, "the language takes this name at the root of a resource");
         }
         check_fields(self, self.fields(), &self.body.rules, &mut Path::root(), Within::default(), &mut d);
+        if usage != Usage::Resource && self.fields().any(&|a| a.write_only) {
+            d.error(None, INVALID, "only a resource has write-only attributes");
+        }
+        if usage == Usage::Arguments && self.fields().any(&|a| a.computed) {
+            d.error(None, INVALID, "it has arguments only, so nothing in it is computed");
+        }
         if d.is_empty() { Ok(()) } else { Err(d) }
     }
 

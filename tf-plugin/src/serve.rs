@@ -156,13 +156,15 @@ fn run<P: Provider>(provider: P, address: &str, settings: &Settings, secrets: Se
         _ => None,
     };
     let listener = Listener::open(settings)?;
+    // Before the host can have read the line and died of it.
+    let parent = parent_id();
     announce(&listener, address, settings, tls.as_ref()).map_err(ServeError::Listen)?;
     drop(entered);
 
     let service = Service::new(provider, address, lifecycle.clone(), secrets);
     let config = tls.map(|tls| tls.config);
-    let watch_host = settings.mode != Mode::Debug;
-    let served = runtime.block_on(serve_on(service, listener, config, lifecycle, watch_host));
+    let host = (settings.mode != Mode::Debug).then_some(parent);
+    let served = runtime.block_on(serve_on(service, listener, config, lifecycle, host));
     // Tasks that are left have had their time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
@@ -200,12 +202,12 @@ async fn serve_on<P: Provider>(
     listener: Listener,
     tls: Option<Arc<ServerConfig>>,
     lifecycle: Lifecycle,
-    watch_host: bool,
+    host: Option<u32>,
 ) -> Result<(), ServeError> {
     let (sender, receiver) = mpsc::channel(16);
     let Listener { socket, dir, .. } = listener;
     let accepting = tokio::spawn(accept(socket, tls.map(TlsAcceptor::from), sender, lifecycle.clone()));
-    let watching = watch_host.then(|| tokio::spawn(watch_host_process(lifecycle.clone())));
+    let watching = host.map(|host| tokio::spawn(watch_host_process(lifecycle.clone(), host)));
     let router = router(service, &lifecycle);
     let until = lifecycle.clone();
     let server = tokio::spawn(router.serve_with_incoming_shutdown(ReceiverStream::new(receiver), async move {
@@ -280,24 +282,33 @@ async fn accept(
 
 /// Ends the process when the host died without saying so: its connections closed, or the parent is another one.
 /// The parent is looked at too because a host can die before its first connection.
-async fn watch_host_process(lifecycle: Lifecycle) {
+async fn watch_host_process(lifecycle: Lifecycle, host: u32) {
     tokio::select! {
         () = watch_connections(&lifecycle) => {}
-        () = watch_parent() => {}
+        () = watch_parent(host) => {}
     }
     lifecycle.end(End::HostGone);
 }
 
 #[cfg(unix)]
-async fn watch_parent() {
-    let parent = std::os::unix::process::parent_id();
-    while std::os::unix::process::parent_id() == parent {
+fn parent_id() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+#[cfg(not(unix))]
+fn parent_id() -> u32 {
+    0
+}
+
+#[cfg(unix)]
+async fn watch_parent(parent: u32) {
+    while parent_id() == parent {
         tokio::time::sleep(PARENT_INTERVAL).await;
     }
 }
 
 #[cfg(not(unix))]
-async fn watch_parent() {
+async fn watch_parent(_: u32) {
     std::future::pending().await
 }
 

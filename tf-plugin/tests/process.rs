@@ -322,8 +322,7 @@ async fn unknown_arguments_of_the_provider_refuse_a_read_by_name() {
     assert!(!d.has_errors(), "{d}");
     let plan = core.plan("demo_note", None, Some(note("a"))).await.unwrap();
     assert!(plan.diagnostics.is_empty(), "{}", plan.diagnostics);
-    let state =
-        State { object: plan.planned.unwrap().with("id", "a").with("revision", 1), private: Default::default() };
+    let state = State::of(plan.planned.unwrap().with("id", "a").with("revision", 1));
     let (_, d) = core.read("demo_note", &state).await.unwrap();
     assert!(d.to_string().contains("dir"), "{d}");
 }

@@ -24,6 +24,13 @@ fn program() -> String {
 impl Cli {
     /// Nothing when there is no Terraform; the reason is printed.
     fn new(config: &str) -> Option<Self> {
+        let cli = Self::of("demo", "sampan/demo")?;
+        cli.write(config);
+        Some(cli)
+    }
+
+    /// With the provider of an example, under a source address.
+    fn of(example: &str, source: &str) -> Option<Self> {
         if let Err(error) = Command::new(program()).arg("version").output() {
             let required = std::env::var("SAMPAN_REQUIRE_CONTAINERS").is_ok_and(|value| value == "1");
             assert!(!required, "SAMPAN_REQUIRE_CONTAINERS=1, and {} does not start: {error}", program());
@@ -33,17 +40,16 @@ impl Cli {
         let dir = tempfile::tempdir().unwrap();
         let plugins = dir.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
-        std::os::unix::fs::symlink(examples().join("demo"), plugins.join("terraform-provider-demo")).unwrap();
+        let name = format!("terraform-provider-{example}");
+        std::os::unix::fs::symlink(examples().join(example), plugins.join(name)).unwrap();
         std::fs::create_dir(dir.path().join("notes")).unwrap();
         let rc = format!(
-            "provider_installation {{\n dev_overrides {{ \"sampan/demo\" = {:?} }}\n direct {{}}\n}}\n\
+            "provider_installation {{\n dev_overrides {{ {source:?} = {:?} }}\n direct {{}}\n}}\n\
              disable_checkpoint = true\n",
             plugins.display().to_string()
         );
         std::fs::write(dir.path().join("rc.tfrc"), rc).unwrap();
-        let cli = Self { dir };
-        cli.write(config);
-        Some(cli)
+        Some(Self { dir })
     }
 
     fn write(&self, config: &str) {
@@ -219,4 +225,118 @@ fn terraform_attaches_to_a_provider_that_a_person_has_started() {
     assert!(provider.try_wait().unwrap().is_none(), "Terraform leaves a provider alone that it has not started");
     provider.kill().unwrap();
     provider.wait().unwrap();
+}
+
+#[test]
+fn terraform_calls_functions_and_shows_the_argument_that_is_wrong() {
+    let config = |args: &str| format!("output \"slug\" {{\n  value = provider::demo::slug({args})\n}}\n");
+    let Some(cli) = Cli::new(&config("\"My Note\", null, \"2\"")) else { return };
+    let text = cli.apply();
+    assert!(text.contains("slug = \"my-note-2\""), "{text}");
+    // Of an unknown argument the result is unknown, and known after the apply.
+    cli.write(&(config("terraform_data.x.output") + "resource \"terraform_data\" \"x\" { input = \"B\" }\n"));
+    let text = cli.apply();
+    assert!(text.contains("known after apply") && text.contains("slug = \"b\""), "{text}");
+    cli.write(&config("\"a\", \"b/c\""));
+    let text = cli.expect(&["plan"], 1);
+    assert!(text.contains("Invalid value for \"more\" parameter") && text.contains("has no place in a name"), "{text}");
+}
+
+#[test]
+fn ephemeral_feeds_write_only() {
+    let config = r#"
+        ephemeral "demo_password" "p" { of = "a" }
+        resource "demo_note" "a" {
+          name      = "a"
+          secret_wo = ephemeral.demo_password.p.value
+        }
+    "#;
+    let Some(cli) = Cli::new(config) else { return };
+    cli.expect(&["plan", "-out", "saved.plan"], 0);
+    cli.expect(&["apply", "saved.plan"], 0);
+    cli.plan_is_empty();
+    for file in ["saved.plan", "terraform.tfstate"] {
+        let bytes = std::fs::read(cli.dir.path().join(file)).unwrap();
+        assert!(!bytes.windows(11).any(|part| part == b"pass-a-word"), "{file}");
+    }
+    assert!(!cli.dir.path().join("notes").join("a.open").exists(), "it was closed");
+}
+
+#[test]
+fn moved_from_terraform_data() {
+    let Some(cli) = Cli::new("resource \"terraform_data\" \"a\" { input = \"a\" }\n") else { return };
+    cli.apply();
+    // The note is there already, at the other side.
+    let note = r#"{"name": "a", "text": null, "size": 1, "id": "a", "revision": 1, "line": []}"#;
+    std::fs::write(cli.dir.path().join("notes").join("a.json"), note).unwrap();
+    cli.write(
+        r#"
+        moved {
+          from = terraform_data.a
+          to   = demo_note.a
+        }
+        resource "demo_note" "a" { name = "a" }
+    "#,
+    );
+    let text = cli.apply();
+    assert!(text.contains("has moved to") && text.contains("0 added, 0 changed, 0 destroyed"), "{text}");
+    cli.plan_is_empty();
+}
+
+#[test]
+fn blocks_are_counted_and_a_dynamic_value_keeps_its_type() {
+    let config = |lines: &str| {
+        let any = "[1, \"two\", true, { three = [3] }]";
+        format!("resource \"demo_note\" \"a\" {{\n  name = \"a\"\n  any = {any}\n{lines}}}\n")
+    };
+    let line = "  line {\n    text = \"x\"\n  }\n";
+    let Some(cli) = Cli::new(&config(&line.repeat(2))) else { return };
+    cli.apply();
+    cli.plan_is_empty();
+    let any = cli.state()["resources"][0]["instances"][0]["attributes"]["any"]["value"].clone();
+    assert_eq!(any, serde_json::json!([1, "two", true, { "three": [3] }]));
+    cli.write(&config(&line.repeat(3)));
+    let text = cli.expect(&["validate"], 1);
+    assert!(text.contains("Too many line blocks"), "{text}");
+}
+
+#[test]
+fn a_generated_configuration_plans_empty() {
+    let Some(cli) = Cli::new("resource \"demo_note\" \"a\" {\n  name = \"a\"\n  text = \"kept\"\n}\n") else { return };
+    cli.apply();
+    cli.expect(&["state", "rm", "demo_note.a"], 0);
+    cli.write("import {\n  to = demo_note.b\n  id = \"a\"\n}\n");
+    cli.expect(&["plan", "-generate-config-out", "generated.tf"], 0);
+    let text = cli.apply();
+    assert!(text.contains("1 imported, 0 added, 0 changed, 0 destroyed"), "{text}");
+    cli.plan_is_empty();
+}
+
+/// The blocks of the README in a language.
+fn readme(language: &str) -> Vec<String> {
+    let text = include_str!("../README.md");
+    let parts = text.split("```").skip(1).step_by(2);
+    parts.filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n').map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_code_of_the_readme_is_the_example() {
+    let code = readme("rust");
+    let example = include_str!("../examples/hello.rs");
+    // Without the line that says what the file is.
+    let example = example.split_once("\n\n").unwrap().1;
+    assert_eq!(code.first().map(|code| code.trim()), Some(example.trim()));
+}
+
+#[test]
+fn the_readme_runs_against_terraform() {
+    let Some(cli) = Cli::of("hello", "acme/hello") else { return };
+    std::fs::write(cli.dir.path().join("main.tf"), &readme("hcl")[0]).unwrap();
+    let text = cli.apply();
+    assert!(text.contains("loud = \"GOOD MORNING!\""), "{text}");
+    let written = std::fs::read_to_string(cli.dir.path().join("notes").join("world")).unwrap();
+    assert_eq!(written, "Good morning");
+    cli.plan_is_empty();
+    cli.expect(&["destroy", "-auto-approve"], 0);
+    assert!(!cli.dir.path().join("notes").join("world").exists());
 }

@@ -104,7 +104,16 @@ impl World {
         if let Some(report) = self.reports.get(path) {
             return (200, report.clone());
         }
+        if method == "POST" {
+            return self.verb(path);
+        }
         let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
+        if method == "GET" && KINDS.iter().any(|k| k.collection == parts[parts.len() - 1]) && parts.len() % 2 == 1 {
+            let below = format!("{path}/");
+            let direct = |key: &&String| key.strip_prefix(&below).is_some_and(|rest| !rest.contains('/'));
+            let items: Vec<&Value> = self.objects.keys().filter(direct).map(|key| &self.objects[key]).collect();
+            return (200, json!({ "items": items }));
+        }
         let kind = KINDS.iter().find(|k| k.collection == parts[parts.len() - 2]).unwrap();
         let not_found = || (404, problem(404, "NOT_FOUND", json!([])));
         let stored = self.objects.get(path).cloned();
@@ -173,6 +182,17 @@ impl World {
             answer["operation"] = operation;
         }
         (status, answer)
+    }
+
+    /// What is told to an application: the verb is the last part of the path.
+    fn verb(&mut self, path: &str) -> (u16, Value) {
+        let (of, verb) = path.rsplit_once('/').unwrap();
+        if verb == "restart" || verb == "rollback" {
+            let operation = self.begin(verb, of);
+            return (202, json!({ "operation": operation }));
+        }
+        let rollout = json!({ "phase": "Paused", "step": 1, "total_steps": 3 });
+        (if verb == "pause" { 200 } else { 202 }, rollout)
     }
 
     fn begin(&mut self, what: &str, path: &str) -> Value {

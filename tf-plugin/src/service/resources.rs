@@ -1,16 +1,18 @@
 //! Calls about resources.
 
-use super::{Inner, complete, wire};
+use super::{Inner, complete, identities, wire};
 use crate::context::Context;
-use crate::core_checks::{Violation, check_apply, check_plan};
+use crate::core_checks::{Violation, check_apply, check_identity, check_plan};
+use crate::deferred::DeferredReason;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::identity::IdentitySchema;
 use crate::json::{self, Attributes};
 use crate::plan::{PlanInput, keep_spelling, plan};
 use crate::private::{Private, PrivateError};
 use crate::proto::tfplugin6 as pb;
 use crate::provider::{Provider, ResourceEntry};
 use crate::resource::{
-    Applied, CreateRequest, DeleteRequest, ImportRequest, Imported, Outcome, Plan, ReadRequest, UpdateRequest,
+    Applied, CreateRequest, DeleteRequest, ImportOutcome, ImportRequest, Outcome, Plan, ReadRequest, UpdateRequest,
     UpgradeHow, unknown_places, without_write_only,
 };
 use crate::schema::Schema;
@@ -18,7 +20,7 @@ use crate::value::{Object, Value};
 use bytes::Bytes;
 
 /// Data beside a state, or an error that says what to do about it.
-fn private(bytes: &Bytes) -> Result<Private, Diagnostic> {
+pub(super) fn private(bytes: &Bytes) -> Result<Private, Diagnostic> {
     Private::decode(bytes).map_err(|error| {
         let hint = match error {
             PrivateError::Format(_) => " Use at least the release of the provider that wrote it.",
@@ -40,10 +42,12 @@ struct Change {
     planned: Option<Object>,
     config: Option<Object>,
     private: Private,
+    identity: Option<Object>,
+    meta: Option<Object>,
 }
 
 impl<P: Provider> Inner<P> {
-    fn resource(&self, name: &str) -> Result<&ResourceEntry<P::Client>, Diagnostic> {
+    pub(super) fn resource(&self, name: &str) -> Result<&ResourceEntry<P::Client>, Diagnostic> {
         self.registry().resources.get(name).ok_or_else(|| {
             Diagnostic::error("Unknown resource", format!("The provider has no resource of the type {name}."))
         })
@@ -149,15 +153,7 @@ impl<P: Provider> Inner<P> {
         let mut d = Diagnostics::new();
         let answer = self.read_into(&cx, &rq, &mut d).await;
         let diagnostics = self.wire(d);
-        match answer {
-            Some((new_state, private)) => pb::read_resource::Response {
-                new_state: Some(new_state),
-                private: private.unwrap_or(rq.private),
-                diagnostics,
-                ..Default::default()
-            },
-            None => pb::read_resource::Response { diagnostics, ..fallback },
-        }
+        pb::read_resource::Response { diagnostics, ..answer.unwrap_or(fallback) }
     }
 
     async fn read_into(
@@ -165,21 +161,29 @@ impl<P: Provider> Inner<P> {
         cx: &Context,
         rq: &pb::read_resource::Request,
         d: &mut Diagnostics,
-    ) -> Option<(pb::DynamicValue, Option<Bytes>)> {
+    ) -> Option<pb::read_resource::Response> {
+        let gone = || Some(pb::read_resource::Response { new_state: Some(wire::null()), ..Default::default() });
         let entry = d.ok(self.resource(&rq.type_name))?;
         let schema = entry.schema();
         let ty = schema.object_type();
-        let Some(state) = d.ok(wire::object(rq.current_state.as_ref(), &ty))? else {
-            return Some((wire::null(), None));
-        };
+        let Some(state) = d.ok(wire::object(rq.current_state.as_ref(), &ty))? else { return gone() };
         let held = self.secrets.hold(schema.secrets(&state));
         let private = d.ok(private(&rq.private))?;
-        let client = d.ok(self.client())?;
-        let observed = entry.resource.read(cx, &client, ReadRequest { state: state.clone(), private }).await;
+        let stored = d.ok(identity(entry.identity(), rq.current_identity.as_ref()))?;
+        let meta = d.ok(self.meta(rq.provider_meta.as_ref()))?;
+        let client = match d.ok(self.client_or_deferral(cx))? {
+            Ok(client) => client,
+            Err(reason) => return self.read_deferred(cx, reason, rq, d),
+        };
+        let request = ReadRequest { state: state.clone(), private, identity: stored.clone(), meta };
+        let observed = entry.resource.read(cx, &client, request).await;
         d.extend(observed.diagnostics.into_iter().map(|one| self.masked(one)));
         drop(held);
+        if let Some(reason) = observed.deferred {
+            return self.read_deferred(cx, reason, rq, d);
+        }
         let fresh = match observed.outcome {
-            Outcome::Gone => return Some((wire::null(), None)),
+            Outcome::Gone => return gone(),
             Outcome::Unchanged => return None,
             Outcome::State(fresh) => fresh,
         };
@@ -188,11 +192,41 @@ impl<P: Provider> Inner<P> {
         for place in unknown_places(&fresh) {
             d.error(place, "Read answered an unknown value", "This is a defect of the provider.");
         }
+        let mut new_identity = None;
+        if let Some(schema) = entry.identity() {
+            let of_state = identities::of_state(schema, observed.identity, &fresh);
+            identities::check_stable(schema, stored.as_ref(), of_state.as_ref(), d);
+            new_identity = match of_state.or(stored) {
+                Some(identity) => Some(d.ok(wire::identity_data(&identity, schema))?),
+                None => None,
+            };
+        }
         if d.has_errors() {
             return None;
         }
-        let value = d.ok(wire::value(Some(&fresh), &ty))?;
-        Some((value, observed.private.map(|private| private.encode().into())))
+        Some(pb::read_resource::Response {
+            new_state: Some(d.ok(wire::value(Some(&fresh), &ty))?),
+            private: observed.private.map_or_else(|| rq.private.clone(), |private| private.encode().into()),
+            new_identity,
+            ..Default::default()
+        })
+    }
+
+    /// The state stays as it is.
+    fn read_deferred(
+        &self,
+        cx: &Context,
+        reason: DeferredReason,
+        rq: &pb::read_resource::Request,
+        d: &mut Diagnostics,
+    ) -> Option<pb::read_resource::Response> {
+        Some(pb::read_resource::Response {
+            new_state: rq.current_state.clone(),
+            private: rq.private.clone(),
+            new_identity: rq.current_identity.clone(),
+            deferred: Some(self.defer(cx, reason, None, d)?),
+            ..Default::default()
+        })
     }
 
     pub(super) async fn plan(
@@ -228,6 +262,8 @@ impl<P: Provider> Inner<P> {
         // 6.11 sends back what the first plan of the same change left.
         let bytes = if rq.planned_private.is_empty() { &rq.prior_private } else { &rq.planned_private };
         let private = d.ok(private(bytes))?;
+        let stored = d.ok(identity(entry.identity(), rq.prior_identity.as_ref()))?;
+        let meta = d.ok(self.meta(rq.provider_meta.as_ref()))?;
         let input = PlanInput { schema, prior: prior.as_ref(), proposed: proposed.as_ref(), config: config.as_ref() };
         let mut found = Diagnostics::new();
         let first = plan(input, &mut found);
@@ -237,6 +273,9 @@ impl<P: Provider> Inner<P> {
             planned: first.planned,
             requires_replace: first.requires_replace,
             private,
+            identity: None,
+            meta,
+            deferred: None,
         };
         if !found.has_errors() {
             let client = self.client_if_any();
@@ -250,12 +289,27 @@ impl<P: Provider> Inner<P> {
         if proposed.is_none() {
             planned.planned = None;
         }
-        let after = planned.planned.map(|after| without_write_only(schema, complete(schema, after)));
+        let after = planned.planned.take().map(|after| without_write_only(schema, complete(schema, after)));
         Self::complain("plan", check_plan(input, after.as_ref(), &planned.requires_replace), d);
+        let mut planned_identity = None;
+        if let Some(schema) = entry.identity()
+            && let Some(identity) = identities::planned(schema, stored, &planned, after.as_ref())
+        {
+            Self::complain("plan", check_identity(schema, Some(&identity), prior.is_none()), d);
+            planned_identity = Some(d.ok(wire::identity_data(&identity, schema))?);
+        }
+        let offline =
+            matches!(self.client_or_deferral(cx), Ok(Err(_))).then_some(DeferredReason::ProviderConfigUnknown);
+        let deferred = match planned.deferred.or(offline) {
+            Some(reason) => Some(self.defer(cx, reason, config.as_ref(), d)?),
+            None => None,
+        };
         Some(pb::plan_resource_change::Response {
             planned_state: Some(d.ok(wire::value(after.as_ref(), &ty))?),
             requires_replace: wire::paths(&planned.requires_replace),
             planned_private: planned.private.encode().into(),
+            planned_identity,
+            deferred,
             ..Default::default()
         })
     }
@@ -296,11 +350,14 @@ impl<P: Provider> Inner<P> {
             planned: d.ok(wire::object(rq.planned_state.as_ref(), &ty))?,
             config: d.ok(wire::object(rq.config.as_ref(), &ty))?,
             private: d.ok(private(&rq.planned_private))?,
+            identity: d.ok(identity(entry.identity(), rq.planned_identity.as_ref()))?,
+            meta: d.ok(self.meta(rq.provider_meta.as_ref()))?,
         };
         let secret = change.config.iter().chain(&change.prior).flat_map(|o| schema.secrets(o));
         let held = self.secrets.hold(secret);
         let client = d.ok(self.client())?;
         let (prior, planned) = (change.prior.clone(), change.planned.clone());
+        let told = change.identity.clone();
         let applied = handle(entry, cx, &client, change).await;
         d.extend(applied.diagnostics.into_iter().map(|one| self.masked(one)));
         drop(held);
@@ -325,7 +382,24 @@ impl<P: Provider> Inner<P> {
             (Some(_), Some(private)) => private.encode().into(),
             (Some(_), None) => rq.planned_private.clone(),
         };
-        Some(pb::apply_resource_change::Response { new_state: Some(new_state), private, ..Default::default() })
+        let new_identity = match (entry.identity(), &new) {
+            (Some(schema), Some(new)) => {
+                let identity = identities::of_state(schema, applied.identity, new);
+                if !d.has_errors() {
+                    Self::complain("apply", check_identity(schema, identity.as_ref(), false), d);
+                }
+                // A failed update that says nothing leaves what was there.
+                let identity = identity.or(told.filter(Object::is_wholly_known));
+                identity.and_then(|identity| d.ok(wire::identity_data(&identity, schema)))
+            }
+            _ => None,
+        };
+        Some(pb::apply_resource_change::Response {
+            new_state: Some(new_state),
+            private,
+            new_identity,
+            ..Default::default()
+        })
     }
 
     pub(super) async fn import(
@@ -334,12 +408,8 @@ impl<P: Provider> Inner<P> {
         rq: pb::import_resource_state::Request,
     ) -> pb::import_resource_state::Response {
         let mut d = Diagnostics::new();
-        let imported = self.import_into(&cx, &rq, &mut d).await;
-        pb::import_resource_state::Response {
-            imported_resources: imported.into_iter().collect(),
-            diagnostics: self.wire(d),
-            deferred: None,
-        }
+        let answer = self.import_into(&cx, &rq, &mut d).await.unwrap_or_default();
+        pb::import_resource_state::Response { diagnostics: self.wire(d), ..answer }
     }
 
     async fn import_into(
@@ -347,29 +417,66 @@ impl<P: Provider> Inner<P> {
         cx: &Context,
         rq: &pb::import_resource_state::Request,
         d: &mut Diagnostics,
-    ) -> Option<pb::import_resource_state::ImportedResource> {
+    ) -> Option<pb::import_resource_state::Response> {
         let entry = d.ok(self.resource(&rq.type_name))?;
         let schema = entry.schema();
-        let client = d.ok(self.client())?;
-        let request = ImportRequest { id: rq.id.clone(), empty: schema.empty_object() };
-        let (state, private) = match entry.resource.import(cx, &client, request).await {
-            Imported::State(state, private) => (state, private),
-            Imported::Failed(found) => {
-                d.extend(found);
+        let told = d.ok(identity(entry.identity(), rq.identity.as_ref()))?;
+        if let (Some(schema), Some(told)) = (entry.identity(), &told) {
+            schema.check_import(told, d);
+            if d.has_errors() {
                 return None;
             }
-            Imported::Unsupported => {
+        }
+        let deferral = |reason, d: &mut Diagnostics| {
+            let deferred = Some(self.defer(cx, reason, None, d)?);
+            Some(pb::import_resource_state::Response { deferred, ..Default::default() })
+        };
+        let client = match d.ok(self.client_or_deferral(cx))? {
+            Ok(client) => client,
+            Err(reason) => return deferral(reason, d),
+        };
+        let request = ImportRequest { id: rq.id.clone(), identity: told.clone(), empty: schema.empty_object() };
+        let imported = entry.resource.import(cx, &client, request).await;
+        d.extend(imported.diagnostics);
+        let state = match imported.outcome {
+            ImportOutcome::State(state) => without_write_only(schema, complete(schema, state)),
+            ImportOutcome::Deferred(reason) => return deferral(reason, d),
+            ImportOutcome::Failed => {
+                if !d.has_errors() {
+                    d.error(None, "Resource was not imported", "The provider gave no reason.");
+                }
+                return None;
+            }
+            ImportOutcome::Unsupported => {
                 d.error(None, "Resource cannot be imported", format!("{} has no import.", rq.type_name));
                 return None;
             }
         };
-        let state = without_write_only(schema, complete(schema, state));
-        Some(pb::import_resource_state::ImportedResource {
+        let of_state = entry
+            .identity()
+            .and_then(|schema| Some((identities::of_state(schema, imported.identity.or(told), &state)?, schema)));
+        let identity = match of_state {
+            Some((identity, schema)) => Some(d.ok(wire::identity_data(&identity, schema))?),
+            None => None,
+        };
+        let imported = pb::import_resource_state::ImportedResource {
             type_name: rq.type_name.clone(),
             state: Some(d.ok(wire::value(Some(&state), &schema.object_type()))?),
-            private: private.encode().into(),
-            identity: None,
-        })
+            private: imported.private.encode().into(),
+            identity,
+        };
+        Some(pb::import_resource_state::Response { imported_resources: vec![imported], ..Default::default() })
+    }
+}
+
+/// The identity of a message, where the resource has one.
+fn identity(
+    schema: Option<&IdentitySchema>,
+    data: Option<&pb::ResourceIdentityData>,
+) -> Result<Option<Object>, Diagnostic> {
+    match schema {
+        Some(schema) => wire::identity(data, schema),
+        None => Ok(None),
     }
 }
 
@@ -380,15 +487,17 @@ async fn handle<C: Send + Sync + 'static>(
     client: &C,
     change: Change,
 ) -> Applied {
-    let Change { prior, planned, config, private } = change;
+    let Change { prior, planned, config, private, identity, meta } = change;
     let config = config.or_else(|| planned.clone()).unwrap_or_default();
     match (prior, planned) {
-        (None, Some(plan)) => entry.resource.create(cx, client, CreateRequest { plan, config, private }).await,
+        (None, Some(plan)) => {
+            entry.resource.create(cx, client, CreateRequest { plan, config, private, identity, meta }).await
+        }
         (Some(prior), Some(plan)) => {
-            entry.resource.update(cx, client, UpdateRequest { prior, plan, config, private }).await
+            entry.resource.update(cx, client, UpdateRequest { prior, plan, config, private, identity, meta }).await
         }
         (Some(state), None) => {
-            let deleted = entry.resource.delete(cx, client, DeleteRequest { state, private }).await;
+            let deleted = entry.resource.delete(cx, client, DeleteRequest { state, private, identity, meta }).await;
             if matches!(deleted.outcome, Outcome::Gone) || deleted.diagnostics.has_errors() {
                 deleted
             } else {

@@ -1,12 +1,13 @@
 //! Between the types of this crate and the messages of the protocol.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::identity::IdentitySchema;
 use crate::log::Secrets;
 use crate::path::{Path, Step};
 use crate::proto::tfplugin6 as pb;
 use crate::proto::tfplugin6::attribute_path::step::Selector;
 use crate::schema::{Attr, Block, Body, Kind, Nesting, Schema};
-use crate::value::{Object, Type};
+use crate::value::{Object, Type, Value};
 use crate::{json, msgpack};
 
 /// Reads an object or null. An absent message is null.
@@ -22,6 +23,36 @@ pub(crate) fn object(value: Option<&pb::DynamicValue>, ty: &Type) -> Result<Opti
 /// Writes an object or null.
 pub(crate) fn value(object: Option<&Object>, ty: &Type) -> Result<pb::DynamicValue, Diagnostic> {
     Ok(pb::DynamicValue { msgpack: msgpack::encode_object(object, ty)?.into(), json: Default::default() })
+}
+
+/// Reads one value of a type. An absent message is null.
+pub(crate) fn single(value: Option<&pb::DynamicValue>, ty: &Type) -> Result<Value, Diagnostic> {
+    match value {
+        Some(v) if !v.msgpack.is_empty() => msgpack::decode(&v.msgpack, ty),
+        Some(v) if !v.json.is_empty() => json::decode(&v.json, ty, json::Attributes::Exact),
+        _ => Ok(Value::Null),
+    }
+}
+
+/// Writes one value of a type.
+pub(crate) fn dynamic(value: &Value, ty: &Type) -> Result<pb::DynamicValue, Diagnostic> {
+    Ok(pb::DynamicValue { msgpack: msgpack::encode(value, ty)?.into(), json: Default::default() })
+}
+
+/// Reads an identity; nothing where there is none.
+pub(crate) fn identity(
+    data: Option<&pb::ResourceIdentityData>,
+    schema: &IdentitySchema,
+) -> Result<Option<Object>, Diagnostic> {
+    object(data.and_then(|data| data.identity_data.as_ref()), &schema.object_type())
+}
+
+/// Writes an identity.
+pub(crate) fn identity_data(
+    identity: &Object,
+    schema: &IdentitySchema,
+) -> Result<pb::ResourceIdentityData, Diagnostic> {
+    Ok(pb::ResourceIdentityData { identity_data: Some(value(Some(identity), &schema.object_type())?) })
 }
 
 /// A null, which fits every type.
