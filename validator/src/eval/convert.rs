@@ -204,7 +204,9 @@ fn from_string(text: &str, to: &Type, value: &Value) -> Result<Value, Mismatch> 
             "true" | "1" => Ok(Value::bool(true)),
             "false" | "0" => Ok(Value::bool(false)),
             _ => Err(Mismatch(match text.to_ascii_lowercase().as_str() {
-                word @ ("true" | "false") => format!("a bool is required; to convert from string, use lowercase \"{word}\""),
+                word @ ("true" | "false") => {
+                    format!("a bool is required; to convert from string, use lowercase \"{word}\"")
+                }
                 _ => "a bool is required".into(),
             })),
         },
@@ -217,7 +219,9 @@ fn common_type<'a>(items: impl Iterator<Item = &'a Value>, mode: Mode) -> Result
     let types: Vec<Type> = items.map(Value::ty).collect();
     match types.first() {
         Some(first) if types.iter().all(|t| t == first) => Ok(first.clone()),
-        Some(_) => unify(&types, mode).ok_or_else(|| Mismatch("cannot find a common base type for all elements".into())),
+        Some(_) => {
+            unify(&types, mode).ok_or_else(|| Mismatch("cannot find a common base type for all elements".into()))
+        }
         None => Ok(Type::Dynamic),
     }
 }
@@ -252,9 +256,7 @@ fn from_seq(value: &Value, to: &Type, mode: Mode) -> Result<Value, Mismatch> {
     let items = value.as_seq().unwrap_or_default();
     let inner = |element: &Type| -> Type {
         match (element, value.data()) {
-            (Type::Dynamic, Data::List(_) | Data::Set(_)) => {
-                value.ty().element().cloned().unwrap_or(Type::Dynamic)
-            }
+            (Type::Dynamic, Data::List(_) | Data::Set(_)) => value.ty().element().cloned().unwrap_or(Type::Dynamic),
             (element, _) => element.without_optional(),
         }
     };
@@ -296,7 +298,9 @@ fn from_dict(value: &Value, to: &Type, mode: Mode) -> Result<Value, Mismatch> {
             let mut attributes = BTreeMap::new();
             for (name, want) in &object.attributes {
                 let attribute = match items.get(name) {
-                    Some(item) if convertible(&item.ty(), want, Mode::Unsafe) || item.ty() == *want => apply(item, want, mode)?,
+                    Some(item) if convertible(&item.ty(), want, Mode::Unsafe) || item.ty() == *want => {
+                        apply(item, want, mode)?
+                    }
                     Some(item) => {
                         return Err(Mismatch(format!(
                             "map element type is incompatible with attribute \"{name}\": {}",

@@ -236,7 +236,13 @@ impl Number {
     pub fn signum(&self) -> i64 {
         match &self.0 {
             Repr::Small { value, .. } => value.signum(),
-            Repr::Big(big) => if big.mantissa.sign() == Sign::Minus { -1 } else { 1 },
+            Repr::Big(big) => {
+                if big.mantissa.sign() == Sign::Minus {
+                    -1
+                } else {
+                    1
+                }
+            }
         }
     }
 
@@ -259,7 +265,8 @@ impl Number {
             Repr::Big(big) if big.exponent < 0 => {
                 let (sign, magnitude) = big.mantissa.clone().into_parts();
                 let whole = BigInt::from_biguint(sign, magnitude >> (-big.exponent) as u64);
-                Self::rounded(whole, 0, big.bits, false).unwrap_or_else(|| Self(Repr::Small { value: 0, bits: big.bits }))
+                Self::rounded(whole, 0, big.bits, false)
+                    .unwrap_or_else(|| Self(Repr::Small { value: 0, bits: big.bits }))
             }
             _ => self.clone(),
         }
@@ -341,7 +348,8 @@ impl Number {
         }
         // Half a unit in the last place on both sides, counted in units of half that.
         let shift = i64::from(self.bits()) + 1 - mantissa.bits() as i64;
-        let (wide, exponent) = (BigInt::from(mantissa.magnitude().clone()) << shift.max(0) as u64, exponent - shift.max(0));
+        let (wide, exponent) =
+            (BigInt::from(mantissa.magnitude().clone()) << shift.max(0) as u64, exponent - shift.max(0));
         let (lower, _) = Self::decimal(&(&wide - 1), exponent);
         let (upper, _) = Self::decimal(&(&wide + 1), exponent);
         let inclusive = !wide.bit(1);

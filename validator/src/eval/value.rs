@@ -281,12 +281,12 @@ impl Value {
         let meta = Meta::of(items.iter());
         if meta.unknown {
             let most = items.len();
-            let refinement =
-                Refinement { not_null: true, min_len: 1, max_len: Some(most), ..Refinement::default() };
+            let refinement = Refinement { not_null: true, min_len: 1, max_len: Some(most), ..Refinement::default() };
             let cause = items.iter().find_map(Self::deep_cause).unwrap_or_else(|| Cause::new(CauseKind::Failed, "set"));
             return Self::refined(Type::set(element), refinement, cause).marked(meta.marks);
         }
-        let mut items: Vec<Self> = if meta.marks.is_none() { items } else { items.iter().map(Self::unmarked_deep).collect() };
+        let mut items: Vec<Self> =
+            if meta.marks.is_none() { items } else { items.iter().map(Self::unmarked_deep).collect() };
         if element.is_primitive() {
             items.sort_by(primitive_order);
             items.dedup_by(|a, b| same(a, b));
@@ -382,9 +382,7 @@ impl Value {
             Data::List(s) | Data::Set(s) | Data::Tuple(s) => s.meta,
             Data::Map(d) | Data::Object(d) => d.meta,
             Data::String(s) => Meta { size: 16 + s.len() as u64, ..Meta::default() },
-            Data::Unknown(u) => {
-                Meta { size: 32, unknown: true, unsettled: u.ty.has_dynamic(), ..Meta::default() }
-            }
+            Data::Unknown(u) => Meta { size: 32, unknown: true, unsettled: u.ty.has_dynamic(), ..Meta::default() },
             _ => Meta { size: 16, ..Meta::default() },
         };
         meta.marks = meta.marks.union(self.marks);
@@ -550,6 +548,15 @@ fn dict_meta(items: &BTreeMap<Arc<str>, Value>) -> Meta {
     meta
 }
 
+/// The part of a known beginning that no following text can change: a letter may still merge with a mark that follows it.
+pub fn safe_prefix(text: &str) -> &str {
+    let open = |c: char| c.is_alphanumeric() || !c.is_ascii() || matches!(c, '<' | '>' | '=' | '\r');
+    match text.char_indices().next_back() {
+        Some((at, last)) if open(last) => &text[..at],
+        _ => text,
+    }
+}
+
 /// Unicode normal form C, which is how Terraform keeps all text.
 pub fn normal_form(text: &str) -> Arc<str> {
     if text.is_ascii() {
@@ -570,23 +577,41 @@ fn equal(a: &Value, b: &Value) -> Option<bool> {
     }
     match (&a.data, &b.data) {
         (Data::Null(_), Data::Null(_)) => Some(true),
-        (Data::Unknown(x), Data::Unknown(y)) => differ_by_type(&x.ty, &y.ty, x.refinement.not_null || y.refinement.not_null),
+        (Data::Unknown(x), Data::Unknown(y)) => {
+            differ_by_type(&x.ty, &y.ty, x.refinement.not_null || y.refinement.not_null)
+        }
         (Data::Unknown(u), _) => unknown_equal(u, b),
         (_, Data::Unknown(u)) => unknown_equal(u, a),
         (Data::Bool(x), Data::Bool(y)) => Some(x == y),
         (Data::Number(x), Data::Number(y)) => Some(x == y),
         (Data::String(x), Data::String(y)) => Some(x == y),
         (Data::List(x), Data::List(y)) | (Data::Set(x), Data::Set(y)) => {
-            if x.element == y.element { seq_equal(&x.items, &y.items) } else { typed_apart(a, b) }
+            if x.element == y.element {
+                seq_equal(&x.items, &y.items)
+            } else {
+                typed_apart(a, b)
+            }
         }
         (Data::Tuple(x), Data::Tuple(y)) => {
-            if x.items.len() != y.items.len() { Some(false) } else { structural_equal(a, b, || seq_equal(&x.items, &y.items)) }
+            if x.items.len() != y.items.len() {
+                Some(false)
+            } else {
+                structural_equal(a, b, || seq_equal(&x.items, &y.items))
+            }
         }
         (Data::Map(x), Data::Map(y)) => {
-            if x.element == y.element { dict_equal(&x.items, &y.items) } else { typed_apart(a, b) }
+            if x.element == y.element {
+                dict_equal(&x.items, &y.items)
+            } else {
+                typed_apart(a, b)
+            }
         }
         (Data::Object(x), Data::Object(y)) => {
-            if !x.items.keys().eq(y.items.keys()) { Some(false) } else { structural_equal(a, b, || dict_equal(&x.items, &y.items)) }
+            if !x.items.keys().eq(y.items.keys()) {
+                Some(false)
+            } else {
+                structural_equal(a, b, || dict_equal(&x.items, &y.items))
+            }
         }
         _ => Some(false),
     }
@@ -724,7 +749,9 @@ fn push_quoted(text: &str, key: &mut Vec<u8>) {
             '\r' => key.extend_from_slice(b"\\r"),
             '\t' => key.extend_from_slice(b"\\t"),
             '\u{b}' => key.extend_from_slice(b"\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => key.extend_from_slice(format!("\\x{:02x}", c as u32).as_bytes()),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                key.extend_from_slice(format!("\\x{:02x}", c as u32).as_bytes())
+            }
             c => key.extend_from_slice(c.to_string().as_bytes()),
         }
     }
