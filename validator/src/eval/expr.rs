@@ -93,6 +93,19 @@ pub struct Expressions<'a> {
     pub budget: &'a Budget,
     /// Whether `&&` and `||` leave out the right side when the left decides, as Terraform does from 1.12 on.
     pub short_circuit: bool,
+    /// Whether the expression is the content of a template that a function renders.
+    pub rendering: Rendering,
+}
+
+/// Templates must not render templates, and those from a string must not read files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rendering {
+    /// Not inside of a rendered template.
+    No,
+    /// Inside of `templatefile`.
+    File,
+    /// Inside of `templatestring`.
+    String,
 }
 
 type Scope<'l> = Option<&'l Local<'l>>;
@@ -633,6 +646,10 @@ impl Expressions<'_> {
         if let Err(cause) = self.budget.spend(cost) {
             return Ok(self.unknown(cause));
         }
+        let recursive = self.rendering != Rendering::No && matches!(plain, "templatefile" | "templatestring");
+        if recursive || self.rendering == Rendering::String && plain.starts_with("file") {
+            return Err(self.fail(id, format!("cannot call {plain} from inside a template function")));
+        }
         let result = match plain {
             "templatefile" => self.templatefile(&values),
             "templatestring" => self.templatestring(args, &values),
@@ -689,7 +706,7 @@ impl Expressions<'_> {
             let cause = content.deep_cause().unwrap_or_else(|| Cause::new(CauseKind::NotAnalysed, "templatefile()"));
             return Ok(Value::unknown(Type::Dynamic, cause).marked(marks));
         };
-        self.render_text(text, variables).map(|v| v.marked(marks))
+        self.render_text(text, variables, Rendering::File).map(|v| v.marked(marks))
     }
 
     fn templatestring(&self, exprs: &[ExprId], args: &[Value]) -> functions::Outcome {
@@ -711,13 +728,13 @@ impl Expressions<'_> {
                 false => Ok(template.clone()),
             };
         };
-        let result = self.render_text(text, variables)?;
+        let result = self.render_text(text, variables, Rendering::String)?;
         let result = convert(&result, &Type::String).map_err(|e| fault(0, &format!("invalid template result: {e}")))?;
         Ok(result.marked(template.marks()))
     }
 
     /// Renders template text with variables, from a fresh scope.
-    fn render_text(&self, text: &str, variables: &Value) -> functions::Outcome {
+    fn render_text(&self, text: &str, variables: &Value, rendering: Rendering) -> functions::Outcome {
         let fault = |i: usize, message: String| functions::Fault { argument: Some(i), message };
         if !variables.ty().is_mapping() && !variables.is_untyped() {
             return Err(fault(1, "invalid vars value: must be a map".into()));
@@ -736,7 +753,7 @@ impl Expressions<'_> {
             let message = diagnostics.first().map_or_else(String::new, |d| d.message.clone());
             return Err(fault(0, format!("invalid template: {message}")));
         };
-        let inner = Expressions { ast: &ast, names: &Variables(names), ..*self };
+        let inner = Expressions { ast: &ast, names: &Variables(names), rendering, ..*self };
         let value = inner.evaluate(id).map_err(|f| fault(0, f.message))?;
         if value.is_null() {
             return Err(fault(0, "template result is null".into()));
