@@ -11,7 +11,7 @@ use super::number::{Number, Parsed};
 use super::operator::{self, Branch};
 use super::types::Type;
 use super::value::{Cause, CauseKind, Data, Marks, Refinement, Site, Value, safe_prefix};
-use crate::ast::{Ast, BinaryOp, Entry, Expr, ExprId, For, Key, Literal, Name, NotAnalysed, Part, Span, Step};
+use crate::ast::{Ast, BinaryOp, Entry, Expr, ExprId, For, Key, Literal, Name, NotAnalysed, Part, Span, Step, UnaryOp};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -258,17 +258,40 @@ impl Expressions<'_> {
         }
         let known = convert(&condition_value, &Type::Bool)
             .map_err(|e| self.fail(condition, format!("incorrect condition type: {e}")))?;
-        let branch = |side: &Evaluated| side.as_ref().map_or(Branch::Failed, |v| Branch::Value(v.clone()));
+        let branch = |side: &Evaluated, id: ExprId| match side {
+            Ok(value) => Branch::Value(value.clone()),
+            Err(_) => Branch::Failed(self.type_of_failure(id)),
+        };
         let result = match known.as_bool() {
-            Some(true) => operator::choose(&a.clone()?, &branch(&b)),
-            Some(false) => operator::choose(&b.clone()?, &branch(&a)),
+            Some(true) => operator::choose(&a.clone()?, &branch(&b, no)),
+            Some(false) => operator::choose(&b.clone()?, &branch(&a, yes)),
             None => {
                 self.budget.note_unknown();
                 let cause = known.deep_cause().unwrap_or_else(|| Cause::new(CauseKind::Failed, "condition"));
-                operator::either(&branch(&a), &branch(&b), cause)
+                operator::either(&branch(&a, yes), &branch(&b, no), cause)
             }
         };
         result.map(|v| v.marked(marks)).map_err(|e| self.fail(id, e))
+    }
+
+    /// The type that Terraform gives an expression of this form in spite of its error, if that is certain.
+    fn type_of_failure(&self, id: ExprId) -> Option<Type> {
+        match self.ast.expr(self.ast.bare(id)) {
+            Expr::Binary { op, .. } => Some(match op {
+                BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => {
+                    Type::Number
+                }
+                _ => Type::Bool,
+            }),
+            Expr::Unary { op, .. } => Some(if *op == UnaryOp::Not { Type::Bool } else { Type::Number }),
+            Expr::Template(template) => match template.parts.first() {
+                Some(Part::Interpolation(inner)) if template.is_wrapper() => self.type_of_failure(*inner),
+                _ => Some(Type::String),
+            },
+            Expr::Variable(_) | Expr::Call { .. } => Some(Type::Dynamic),
+            Expr::Traversal { .. } if self.ast.path(id).is_some() => Some(Type::Dynamic),
+            _ => None,
+        }
     }
 
     fn object(&self, entries: &[Entry], scope: Scope<'_>) -> Evaluated {

@@ -17,7 +17,10 @@ fn operand(value: &Value, ty: &Type, side: &str) -> Result<Value, String> {
 
 fn unknown(ty: Type, a: &Value, b: &Value) -> Value {
     let cause = a.deep_cause().or_else(|| b.deep_cause());
-    Value::unknown_not_null(ty, cause.unwrap_or_else(|| Cause::new(CauseKind::NotAnalysed, "a number out of range")))
+    Value::unknown_not_null(
+        ty,
+        cause.unwrap_or_else(|| Cause::new(CauseKind::NotAnalysed, "a number that is out of range or infinite")),
+    )
 }
 
 /// `!value` and `-value`
@@ -70,11 +73,9 @@ fn logical(decisive: bool, a: &Value, b: &Value) -> Value {
 }
 
 fn arithmetic(op: BinaryOp, a: &Value, b: &Value) -> Result<Value, String> {
-    if matches!(op, BinaryOp::Divide | BinaryOp::Modulo)
-        && b.as_number().is_some_and(Number::is_zero)
-        && op == BinaryOp::Divide
-    {
-        return Err("operation failed: division by zero".into());
+    let zero = |v: &Value| v.as_number().is_some_and(Number::is_zero);
+    if op == BinaryOp::Divide && zero(a) && zero(b) {
+        return Err("operation failed: can't divide zero by zero".into());
     }
     let (Some(x), Some(y)) = (a.as_number(), b.as_number()) else { return Ok(half_known(op, a, b)) };
     let number = match op {
@@ -132,17 +133,26 @@ fn decide(op: BinaryOp, bounds: &Refinement, n: &Number) -> Option<bool> {
 pub enum Branch {
     /// Its value.
     Value(Value),
-    /// It failed with this message; that matters only if it is taken.
-    Failed,
+    /// It failed, which matters only if it is taken. Terraform still gives it a type, which is this one if it is certain.
+    Failed(Option<Type>),
 }
 
 /// The value of `condition ? yes : no` for a known condition: the side that is taken, in the type that both have in common.
 ///
 /// The other side decides the type. While it may still take any type, only what no type changes is certain.
 pub fn choose(taken: &Value, other: &Branch) -> Result<Value, String> {
+    let stand_in;
     let other = match other {
-        Branch::Failed => return Ok(taken.clone()),
         Branch::Value(other) => other,
+        Branch::Failed(Some(Type::Dynamic)) => return Ok(taken.clone()),
+        Branch::Failed(Some(ty)) => {
+            stand_in = Value::unknown(ty.clone(), Cause::new(CauseKind::Failed, "conditional"));
+            &stand_in
+        }
+        Branch::Failed(None) => {
+            let cause = Cause::new(CauseKind::Failed, "the side of a conditional that is not taken");
+            return Ok(Value::unknown(Type::Dynamic, cause).marked(taken.deep_marks()).like(taken));
+        }
     };
     if matches!(other.data(), Data::Null(Type::Dynamic)) {
         return Ok(taken.clone());

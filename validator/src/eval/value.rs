@@ -279,7 +279,9 @@ impl Value {
     /// the set is unknown, because not even its length is certain.
     pub fn set(element: Type, items: Vec<Self>) -> Self {
         let meta = Meta::of(items.iter());
-        if meta.unknown {
+        // Terraform keeps both zeros of a set apart, in no certain order.
+        let minus_zero = |v: &Self| v.as_number().is_some_and(|n| n.is_zero() && n.is_negative());
+        if meta.unknown || items.iter().any(minus_zero) {
             let most = items.len();
             let refinement = Refinement { not_null: true, min_len: 1, max_len: Some(most), ..Refinement::default() };
             let cause = items.iter().find_map(Self::deep_cause).unwrap_or_else(|| Cause::new(CauseKind::Failed, "set"));

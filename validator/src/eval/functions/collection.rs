@@ -217,6 +217,10 @@ pub(super) fn element(call: &Call<'_>) -> Outcome {
         return Ok(Value::unknown(ty, call.arg(1)?.deep_cause().unwrap_or_else(|| call.not_computed())));
     }
     let index = call.int(1)?;
+    if index < 0 {
+        // An error in Terraform 1.11, the last elements in later versions.
+        return Ok(call.undecided());
+    }
     let pick = |len: usize| usize::try_from(index.rem_euclid(len as i64)).unwrap_or(0);
     let empty = || Fault::call("cannot use element function with an empty list");
     match (list.as_seq(), list.as_unknown()) {

@@ -126,7 +126,8 @@ fn parse(raw: &str, depth: usize) -> Result<Value, String> {
                 let value = parse(part.get(), depth + 1)?;
                 let name = crate::eval::value::normal_form(&name);
                 if items.get(&name).is_some_and(|old| old.ty() != value.ty()) {
-                    return Err(format!("duplicate \"{name}\" property in JSON object"));
+                    // The last one counts in Terraform 1.11; later versions refuse it.
+                    return Ok(not_analysed("JSON with a repeated property"));
                 }
                 items.insert(name, value);
             }

@@ -13,7 +13,7 @@ fn known(call: &Call<'_>, number: Option<Number>) -> Value {
 
 pub(super) fn abs(call: &Call<'_>) -> Outcome {
     let n = call.number(0)?;
-    Ok(Value::number(if n.signum() < 0 { n.neg() } else { n.clone() }))
+    Ok(Value::number(if n.is_negative() { n.neg() } else { n.clone() }))
 }
 
 pub(super) fn ceil(call: &Call<'_>) -> Outcome {
@@ -182,7 +182,8 @@ fn natural_log(x: f64) -> f64 {
 
 /// Numbers from start to end, at most 1,024 of them.
 pub(super) fn range(call: &Call<'_>) -> Outcome {
-    let (zero, one) = (Number::count(0), Number::count(1));
+    // The implied start has the precision of 64-bit floats, the implied step that of counts.
+    let (zero, one) = (Number::float(0.0).unwrap_or_else(|| Number::count(0)), Number::count(1));
     let n = |i: usize| call.number(i).cloned();
     let step_towards = |start: &Number, end: &Number| if end < start { one.neg() } else { one.clone() };
     let (start, end, step) = match call.args.len() {
