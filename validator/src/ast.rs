@@ -52,6 +52,8 @@ pub struct ExprId(pub(crate) u32);
 #[derive(Debug, Clone, Default)]
 pub struct Ast {
     nodes: Vec<Node>,
+    /// The first expression since the last look that was too high.
+    too_deep: Option<Span>,
     pub body: Body,
     /// In order of the file. Comments inside of expressions are here as well.
     pub comments: Vec<Comment>,
@@ -70,6 +72,7 @@ impl Ast {
         let mut below = 0;
         expr.children(&mut |child| below = below.max(self.height(child)));
         let node = if below >= MAX_HEIGHT {
+            self.too_deep.get_or_insert(span);
             Node { expr: Expr::NotAnalysed(NotAnalysed::TooDeep), span, height: 1 }
         } else {
             Node { expr, span, height: below + 1 }
@@ -77,6 +80,10 @@ impl Ast {
         let id = ExprId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(node);
         id
+    }
+    /// Where an expression became too high since this was last asked.
+    pub(crate) fn take_too_deep(&mut self) -> Option<Span> {
+        self.too_deep.take()
     }
     /// The expression itself.
     pub fn expr(&self, id: ExprId) -> &Expr {
@@ -125,13 +132,6 @@ impl Ast {
         match self.expr(self.bare(id)) {
             Expr::Literal(Literal::String(text)) => Some(text),
             _ => None,
-        }
-    }
-    /// Maps every range of the expressions from `from` on, as when a text inside of a text was parsed.
-    pub(crate) fn shift_from(&mut self, from: usize, map: &dyn Fn(Span) -> Span) {
-        for node in self.nodes.iter_mut().skip(from) {
-            node.span = map(node.span);
-            node.expr.spans_mut(&mut |span| *span = map(*span));
         }
     }
 }
@@ -432,35 +432,6 @@ impl Expr {
             }
         }
     }
-
-    /// Calls `f` for every range that is kept in this node besides its own.
-    fn spans_mut(&mut self, f: &mut dyn FnMut(&mut Span)) {
-        match self {
-            Self::Template(template) => template.parts.iter_mut().for_each(|p| p.spans_mut(f)),
-            Self::Variable(name) | Self::Call { name, .. } => f(&mut name.span),
-            Self::Traversal { steps, .. } => {
-                for step in steps {
-                    match step {
-                        Step::Attr(name) => f(&mut name.span),
-                        Step::Index { span, .. } | Step::LegacyIndex { span, .. } => f(span),
-                    }
-                }
-            }
-            Self::For(it) => {
-                it.key_name.iter_mut().for_each(|n| f(&mut n.span));
-                f(&mut it.value_name.span);
-            }
-            Self::Object(entries) => {
-                for entry in entries {
-                    f(&mut entry.span);
-                    if let Key::Name(name) = &mut entry.key {
-                        f(&mut name.span);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Part {
@@ -475,24 +446,9 @@ impl Part {
             }
             Self::For { collection, body, .. } => {
                 f(*collection);
-                body.iter().for_each(|p| p.children(f));
-            }
-        }
-    }
-
-    fn spans_mut(&mut self, f: &mut dyn FnMut(&mut Span)) {
-        match self {
-            Self::Literal(_, span) => f(span),
-            Self::Interpolation(_) => {}
-            Self::If { yes, no, span, .. } => {
-                f(span);
-                yes.iter_mut().chain(no).for_each(|p| p.spans_mut(f));
-            }
-            Self::For { key, value, body, span, .. } => {
-                f(span);
-                key.iter_mut().for_each(|n| f(&mut n.span));
-                f(&mut value.span);
-                body.iter_mut().for_each(|p| p.spans_mut(f));
+                for part in body {
+                    part.children(f);
+                }
             }
         }
     }
