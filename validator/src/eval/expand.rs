@@ -349,7 +349,9 @@ fn push_block(scope: &Scope<'_, '_>, source: Source<'_>, block: &Block, out: &mu
     let marks = Marks::NONE.union(value.marks());
     match (value.as_seq(), value.as_dict()) {
         (_, Some(items)) if items.len() <= MAX_INSTANCES => {
-            items.iter().for_each(|(k, v)| push(Value::string(k), v.clone().marked(marks), Exists::Yes));
+            for (k, v) in items {
+                push(Value::string(k), v.clone().marked(marks), Exists::Yes);
+            }
         }
         (Some(items), _) if items.len() <= MAX_INSTANCES => {
             let is_set = matches!(value.data(), Data::Set(_));

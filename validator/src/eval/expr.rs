@@ -154,9 +154,9 @@ impl Expressions<'_> {
             Expr::Literal(literal) => Ok(self.literal(literal)),
             Expr::Template(template) if template.is_wrapper() => match template.parts.first() {
                 Some(Part::Interpolation(inner)) => self.eval(*inner, scope),
-                _ => self.parts(id, &template.parts, scope),
+                _ => self.parts(&template.parts, scope),
             },
-            Expr::Template(template) => self.parts(id, &template.parts, scope),
+            Expr::Template(template) => self.parts(&template.parts, scope),
             Expr::Variable(name) => self.reference(id, name, &[], scope),
             Expr::Traversal { source, steps } => match self.ast.expr(*source) {
                 Expr::Variable(name) => self.reference(id, name, steps, scope),
@@ -387,8 +387,9 @@ impl Expressions<'_> {
             // The clause must make sense even for elements that are not known, as Terraform checks before the first.
             let open = Value::unknown(Type::Dynamic, Cause::new(CauseKind::NotAnalysed, "for"));
             let met = self.budget.replace_met_unknown(false);
-            let checked =
-                self.bind(it, &open, &open, scope, |inner| self.keeps(condition, inner, &mut Marks::default()));
+            let checked = bound(it.key_name.as_ref(), &it.value_name, &open, &open, scope, |inner| {
+                self.keeps(condition, inner, &mut Marks::default())
+            });
             self.budget.replace_met_unknown(met);
             checked?;
         }
@@ -399,7 +400,9 @@ impl Expressions<'_> {
             if let Err(cause) = self.budget.spend(1) {
                 return Ok(self.unknown(cause).marked(marks));
             }
-            let element = self.bind(it, key, value, scope, |inner| self.element(it, inner, &mut marks))?;
+            let element = bound(it.key_name.as_ref(), &it.value_name, key, value, scope, |inner| {
+                self.element(it, inner, &mut marks)
+            })?;
             match element {
                 Element::Left => {}
                 Element::Open(cause) => open = open.or(Some(cause)),
@@ -425,11 +428,6 @@ impl Expressions<'_> {
             }
         };
         Ok(result.marked(marks))
-    }
-
-    /// Runs `f` with the names of a `for` bound.
-    fn bind<R>(&self, it: &For, key: &Value, value: &Value, scope: Scope<'_>, f: impl FnOnce(Scope<'_>) -> R) -> R {
-        bound(it.key_name.as_ref(), &it.value_name, key, value, scope, f)
     }
 
     fn element(&self, it: &For, scope: Scope<'_>, marks: &mut Marks) -> Result<Element, Failure> {
@@ -529,9 +527,9 @@ impl Expressions<'_> {
     }
 
     /// The text of a template.
-    fn parts(&self, id: ExprId, parts: &[Part], scope: Scope<'_>) -> Evaluated {
+    fn parts(&self, parts: &[Part], scope: Scope<'_>) -> Evaluated {
         let mut text = Text::default();
-        self.render(id, parts, scope, &mut text)?;
+        self.render(parts, scope, &mut text)?;
         if text.bytes.len() as u64 > self.budget.limits().value_bytes {
             text.open = text.open.or_else(|| Some(Cause::new(CauseKind::Budget, "the value is too large")));
         }
@@ -546,7 +544,7 @@ impl Expressions<'_> {
         .marked(text.marks))
     }
 
-    fn render(&self, id: ExprId, parts: &[Part], scope: Scope<'_>, text: &mut Text) -> Result<(), Failure> {
+    fn render(&self, parts: &[Part], scope: Scope<'_>, text: &mut Text) -> Result<(), Failure> {
         for part in parts {
             if text.bytes.len() as u64 > self.budget.limits().value_bytes {
                 text.open = Some(Cause::new(CauseKind::Budget, "the value is too large"));
@@ -567,7 +565,7 @@ impl Expressions<'_> {
                         .map_err(|e| self.fail(*condition, format!("incorrect condition type: {e}")))?;
                     match known.as_bool() {
                         Some(taken) => {
-                            self.render(id, if taken { yes } else { no }, scope, text)?;
+                            self.render(if taken { yes } else { no }, scope, text)?;
                         }
                         None => text.stop(known.deep_cause()),
                     }
@@ -583,7 +581,7 @@ impl Expressions<'_> {
                                     text.stop(Some(cause));
                                     break;
                                 }
-                                bound(key.as_ref(), value, k, v, scope, |inner| self.render(id, body, inner, text))?;
+                                bound(key.as_ref(), value, k, v, scope, |inner| self.render(body, inner, text))?;
                             }
                         }
                     }
@@ -746,9 +744,10 @@ impl Expressions<'_> {
             ));
         }
         let Some(text) = template.as_str() else {
-            return match template.is_known() {
-                true => Err(fault(0, "invalid template value: a string is required")),
-                false => Ok(template.clone()),
+            return if template.is_known() {
+                Err(fault(0, "invalid template value: a string is required"))
+            } else {
+                Ok(template.clone())
             };
         };
         let result = self.render_text(text, variables, Rendering::String)?;

@@ -168,12 +168,21 @@ pub fn choose(taken: &Value, other: &Branch) -> Result<Value, String> {
         if taken.as_str().is_some() {
             return Ok(taken.clone());
         }
-        let cause = taken.deep_cause().or_else(|| other.deep_cause());
-        let cause = cause.unwrap_or_else(|| Cause::new(CauseKind::Failed, "conditional"));
-        return Ok(Value::unknown(Type::Dynamic, cause).marked(taken.deep_marks()).like(taken));
+        return Ok(undecided(taken, other));
     }
-    let ty = common(taken, other)?;
+    let ty = match common(taken, other) {
+        Ok(ty) => ty,
+        Err(_) if !taken.is_wholly_known() || !other.is_wholly_known() => return Ok(undecided(taken, other)),
+        Err(mismatch) => return Err(mismatch),
+    };
     convert(taken, &ty).map_err(|e| format!("inconsistent conditional result types: {e}"))
+}
+
+/// A side that is not known yet may still fail, and then it does not decide the type.
+fn undecided(taken: &Value, other: &Value) -> Value {
+    let cause = taken.deep_cause().or_else(|| other.deep_cause());
+    let cause = cause.unwrap_or_else(|| Cause::new(CauseKind::Failed, "conditional"));
+    Value::unknown(Type::Dynamic, cause).marked(taken.deep_marks()).like(taken)
 }
 
 fn common(a: &Value, b: &Value) -> Result<Type, String> {
@@ -198,7 +207,13 @@ pub fn either(yes: &Branch, no: &Branch, cause: Cause) -> Result<Value, String> 
         (true, false) => b.ty(),
         (false, true) => a.ty(),
         _ if !a.is_settled() || !b.is_settled() => return Ok(Value::unknown(Type::Dynamic, cause).marked(marks)),
-        _ => common(a, b)?,
+        _ => match common(a, b) {
+            Ok(ty) => ty,
+            Err(_) if !a.is_wholly_known() || !b.is_wholly_known() => {
+                return Ok(Value::unknown(Type::Dynamic, cause).marked(marks));
+            }
+            Err(mismatch) => return Err(mismatch),
+        },
     };
     let (Ok(a), Ok(b)) = (convert(a, &ty), convert(b, &ty)) else {
         return Ok(Value::unknown(ty, cause).marked(marks));

@@ -752,7 +752,7 @@ fn push_quoted(text: &str, key: &mut Vec<u8>) {
             '\t' => key.extend_from_slice(b"\\t"),
             '\u{b}' => key.extend_from_slice(b"\\v"),
             c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                key.extend_from_slice(format!("\\x{:02x}", c as u32).as_bytes())
+                key.extend_from_slice(format!("\\x{:02x}", c as u32).as_bytes());
             }
             c => key.extend_from_slice(c.to_string().as_bytes()),
         }

@@ -90,6 +90,7 @@ pub(super) fn parseint(call: &Call<'_>) -> Outcome {
     Ok(known(call, Number::integer(value)))
 }
 
+#[expect(clippy::float_cmp, reason = "exact special cases of the definition")]
 /// Whole powers, computed step by step as Terraform's runtime does; others need its own exponential and stay unknown.
 pub(super) fn pow(call: &Call<'_>) -> Outcome {
     let (Some(base), Some(power)) = (call.number(0)?.to_f64(), call.number(1)?.to_f64()) else {
@@ -142,6 +143,7 @@ fn split(value: f64) -> (f64, i64) {
     (f64::from_bits((bits & !(0x7ff << 52)) | (1022 << 52)), exponent)
 }
 
+#[expect(clippy::float_cmp, reason = "an exact special case of the definition")]
 /// The quotient of two natural logarithms, each by the reduction and polynomial that Terraform's runtime uses.
 pub(super) fn log(call: &Call<'_>) -> Outcome {
     let (Some(value), Some(base)) = (call.number(0)?.to_f64(), call.number(1)?.to_f64()) else {
