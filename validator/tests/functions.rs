@@ -31,12 +31,12 @@ fn the_table_is_what_terraform_1_11_prints() {
     let output = Command::new(&terraform).args(["metadata", "functions", "-json"]).output();
     let Some(output) = output.ok().filter(|o| o.status.success()) else {
         assert_ne!(std::env::var("SAMPAN_REQUIRE_CONTAINERS").as_deref(), Ok("1"), "{terraform} is required");
-        println!("skipped: {terraform} cannot be run, so there is nothing to compare with");
+        eprintln!("skipped: {terraform} cannot be run, so there is nothing to compare with");
         return;
     };
     let version = Command::new(&terraform).arg("version").output().unwrap();
     if !String::from_utf8_lossy(&version.stdout).contains("Terraform v1.11.") {
-        println!("skipped: {terraform} is not version 1.11");
+        eprintln!("skipped: {terraform} is not version 1.11");
         return;
     }
     let theirs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

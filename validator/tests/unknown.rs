@@ -99,10 +99,26 @@ fn admits(unknown: &Value, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// Equal, where a null is a null whatever its type.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_seq(), b.as_seq(), a.as_dict(), b.as_dict()) {
+        (Some(x), Some(y), _, _) => {
+            std::mem::discriminant(a.data()) == std::mem::discriminant(b.data())
+                && x.len() == y.len()
+                && x.iter().zip(y).all(|(x, y)| same(x, y))
+        }
+        (_, _, Some(x), Some(y)) => {
+            std::mem::discriminant(a.data()) == std::mem::discriminant(b.data())
+                && x.keys().eq(y.keys())
+                && x.values().zip(y.values()).all(|(x, y)| same(x, y))
+        }
+        _ => a.is_null() && b.is_null() || a.equals(b).as_bool() == Some(true),
+    }
+}
+
 fn parts_admit(partly: &Value, value: &Value) -> Result<(), String> {
     if partly.is_wholly_known() {
-        let same = partly.equals(value).as_bool() == Some(true);
-        return if same { Ok(()) } else { Err(format!("said to be {partly:?}")) };
+        return if same(partly, value) { Ok(()) } else { Err(format!("said to be {partly:?}")) };
     }
     match (partly.as_seq(), value.as_seq(), partly.as_dict(), value.as_dict()) {
         (Some(a), Some(b), _, _) if a.len() == b.len() => a.iter().zip(b).try_for_each(|(x, y)| admits(x, y)),
@@ -144,7 +160,7 @@ fn what_is_said_with_unknown_inputs_holds_for_every_value_of_them() {
                         panic!("{text}\nwith {}\nis {is:?}\nwhich is {why}", shown(&closed));
                     }
                 }
-                (Err(failure), Ok(is)) => {
+                (Err(failure), Ok(is)) if is.is_wholly_known() => {
                     panic!("{text}\nsaid to fail ({failure}), but with {}\nis {is:?}", shown(&closed))
                 }
                 _ => {}
@@ -153,7 +169,7 @@ fn what_is_said_with_unknown_inputs_holds_for_every_value_of_them() {
         (checked, known)
     })
     .unwrap();
-    println!("seed {seed}: {checked} checked, {known} of them known in spite of unknown inputs");
+    eprintln!("seed {seed}: {checked} checked, {known} of them known in spite of unknown inputs");
     assert!(checked > 1_500 && known > 100, "{checked} {known}");
 }
 
@@ -232,7 +248,7 @@ fn no_text_makes_the_evaluator_panic() {
         evaluated
     })
     .unwrap();
-    println!("seed {seed}: {evaluated} evaluated");
+    eprintln!("seed {seed}: {evaluated} evaluated");
     assert!(evaluated > 5_000, "{evaluated}");
 }
 

@@ -250,7 +250,8 @@ impl Expressions<'_> {
     }
 
     fn conditional(&self, id: ExprId, condition: ExprId, yes: ExprId, no: ExprId, scope: Scope<'_>) -> Evaluated {
-        let (a, b) = (self.eval(yes, scope), self.eval(no, scope));
+        let (a, a_may_fail) = self.side(yes, scope);
+        let (b, b_may_fail) = self.side(no, scope);
         let condition_value = self.eval(condition, scope)?;
         let marks = condition_value.marks();
         if condition_value.is_null() {
@@ -258,20 +259,34 @@ impl Expressions<'_> {
         }
         let known = convert(&condition_value, &Type::Bool)
             .map_err(|e| self.fail(condition, format!("incorrect condition type: {e}")))?;
-        let branch = |side: &Evaluated, id: ExprId| match side {
+        let branch = |side: &Evaluated, may_fail: bool, id: ExprId| match side {
+            Ok(value) if may_fail => Branch::Fallible(value.clone()),
             Ok(value) => Branch::Value(value.clone()),
             Err(_) => Branch::Failed(self.type_of_failure(id)),
         };
         let result = match known.as_bool() {
-            Some(true) => operator::choose(&a.clone()?, &branch(&b, no)),
-            Some(false) => operator::choose(&b.clone()?, &branch(&a, yes)),
+            Some(true) => operator::choose(&a.clone()?, &branch(&b, b_may_fail, no)),
+            Some(false) => operator::choose(&b.clone()?, &branch(&a, a_may_fail, yes)),
             None => {
                 self.budget.note_unknown();
                 let cause = known.deep_cause().unwrap_or_else(|| Cause::new(CauseKind::Failed, "condition"));
-                operator::either(&branch(&a, yes), &branch(&b, no), cause)
+                operator::either(&branch(&a, a_may_fail, yes), &branch(&b, b_may_fail, no), cause)
             }
         };
         result.map(|v| v.marked(marks)).map_err(|e| self.fail(id, e))
+    }
+
+    /// One side of a conditional, and whether it could still fail when what is unknown becomes known.
+    fn side(&self, id: ExprId, scope: Scope<'_>) -> (Evaluated, bool) {
+        let before = self.budget.replace_met_unknown(false);
+        let result = self.eval(id, scope);
+        let met = self.budget.replace_met_unknown(before);
+        if met {
+            self.budget.note_unknown();
+        }
+        let plain = |path: crate::ast::Path<'_>| path.steps.iter().all(|s| matches!(s, Step::Attr(_)));
+        let reference = self.ast.path(self.ast.bare(id)).is_some_and(plain);
+        (result, met && !reference)
     }
 
     /// The type that Terraform gives an expression of this form in spite of its error, if that is certain.
@@ -390,7 +405,11 @@ impl Expressions<'_> {
             let checked = bound(it.key_name.as_ref(), &it.value_name, &open, &open, scope, |inner| {
                 self.keeps(condition, inner, &mut Marks::default())
             });
-            self.budget.replace_met_unknown(met);
+            let met_here = self.budget.replace_met_unknown(met);
+            if met_here && pairs.is_empty() {
+                // No element will show whether the clause fails.
+                self.budget.note_unknown();
+            }
             checked?;
         }
         let mut list = Vec::new();

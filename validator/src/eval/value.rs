@@ -221,12 +221,14 @@ pub enum Data {
 pub struct Value {
     data: Data,
     marks: Marks,
+    /// A null whose type is not certain yet.
+    open: bool,
     origin: Origin,
 }
 
 impl From<Data> for Value {
     fn from(data: Data) -> Self {
-        Self { data, marks: Marks::NONE, origin: Origin::default() }
+        Self { data, marks: Marks::NONE, open: false, origin: Origin::default() }
     }
 }
 
@@ -234,6 +236,10 @@ impl Value {
     /// Null of a type.
     pub fn null(ty: Type) -> Self {
         Data::Null(ty).into()
+    }
+    /// A null that will have some type, which is not certain yet.
+    pub fn open_null() -> Self {
+        Self { open: true, ..Self::null(Type::Dynamic) }
     }
     /// A bool.
     pub fn bool(value: bool) -> Self {
@@ -385,7 +391,7 @@ impl Value {
             Data::Map(d) | Data::Object(d) => d.meta,
             Data::String(s) => Meta { size: 16 + s.len() as u64, ..Meta::default() },
             Data::Unknown(u) => Meta { size: 32, unknown: true, unsettled: u.ty.has_dynamic(), ..Meta::default() },
-            _ => Meta { size: 16, ..Meta::default() },
+            _ => Meta { size: 16, unsettled: self.open, ..Meta::default() },
         };
         meta.marks = meta.marks.union(self.marks);
         meta

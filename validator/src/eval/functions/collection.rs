@@ -89,7 +89,7 @@ pub(super) fn coalescelist(call: &Call<'_>) -> Outcome {
     if call.args.is_empty() {
         return Err(Fault::call("at least one argument is required"));
     }
-    let known = |v: &Value| v.is_known();
+    let known = |v: &Value| v.is_known() && v.is_settled();
     if call.args.iter().all(known) && !call.args.iter().all(|v| matches!(v.ty(), Type::List(_) | Type::Tuple(_))) {
         return Err(Fault::call("coalescelist arguments must be lists or tuples"));
     }
@@ -121,6 +121,9 @@ pub(super) fn concat(call: &Call<'_>) -> Outcome {
                 format!("all arguments must be lists or tuples; got {}", arg.ty().friendly()),
             ));
         }
+    }
+    if call.args.iter().any(|a| !a.is_known() && !a.is_settled()) {
+        return Ok(call.undecided());
     }
     let all_lists = call.args.iter().all(|a| matches!(a.ty(), Type::List(_)));
     if all_lists {
@@ -396,6 +399,9 @@ pub(super) fn merge(call: &Call<'_>) -> Outcome {
     }
     if call.args.is_empty() {
         return Ok(Value::object(BTreeMap::new()));
+    }
+    if call.args.iter().any(|a| a.is_null() && !a.is_settled()) {
+        return Ok(call.undecided());
     }
     if call.args.iter().any(|a| matches!(a.data(), Data::Null(Type::Dynamic))) {
         // Terraform itself has no type for the result of a merge with an untyped null.
