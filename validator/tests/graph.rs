@@ -198,6 +198,25 @@ fn a_chain_of_ten_thousand_locals_is_evaluated() {
 }
 
 #[test]
+fn a_chain_of_resources_that_repeat_each_other_is_bounded() {
+    let mut text = String::from("resource \"x\" \"r0\" { for_each = toset([\"a\"]) }\n");
+    for i in 1..6_000 {
+        text.push_str(&format!("resource \"x\" \"r{i}\" {{ for_each = toset(keys(x.r{})) }}\n", i - 1));
+    }
+    let last = (Kind::Managed, Arc::from("x"), Arc::from("r5999"));
+    let views = on(&[("", &text)], &[], |graph, root| graph.resource_views(root, &last).len());
+    assert_eq!(views, 1);
+}
+
+#[test]
+fn indexing_a_long_list_in_a_loop_is_not_quadratic() {
+    let text = "locals {\n a = flatten([for i in range(100) : range(100)])\n o = { for i, x in local.a : \"k${i}\" => { n = x } }\n b = [for i, x in local.a : local.a[i] + length(local.a) + local.o[\"k${i}\"].n + lookup(local.o, \"k${i}\", null).n + element(local.a, i)]\n s = sum(local.b)\n}\n";
+    let limits = Limits { steps: 1_000_000, ..Limits::default() };
+    let sum = with_limits(&[("", text)], &[], limits, |graph, root| show(&graph.local(root, "s").unwrap()));
+    assert_eq!(sum, "101980000");
+}
+
+#[test]
 fn a_doubling_chain_becomes_unknown_and_takes_no_memory() {
     let mut text = String::from("locals {\n l0 = [\"xxxxxxxxxxxxxxxx\"]\n s0 = \"xxxxxxxxxxxxxxxx\"\n");
     for i in 1..60 {

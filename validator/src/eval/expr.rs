@@ -359,7 +359,7 @@ impl Expressions<'_> {
                 format!("iteration over null value: a null value cannot be used as the collection in a {what}"),
             ));
         }
-        let ty = collection.ty();
+        let ty = collection.shape();
         if !(ty.is_sequence() || ty.is_mapping() || ty == Type::Dynamic) {
             let ty = ty.friendly();
             return Err(self.fail(id, format!("iteration over non-iterable value: a value of type {ty} cannot be used as the collection in a {what}")));
@@ -484,7 +484,7 @@ impl Expressions<'_> {
 
     fn splat(&self, id: ExprId, source: ExprId, each: ExprId, scope: Scope<'_>) -> Evaluated {
         let value = self.eval(source, scope)?;
-        let ty = value.ty();
+        let ty = value.shape();
         let marks = value.marks();
         if value.is_null() {
             return if ty.is_sequence() {
@@ -682,7 +682,8 @@ impl Expressions<'_> {
             values.extend(items.iter().map(|v| v.clone().marked(value.marks())));
         }
         let at = |index: Option<usize>| index.and_then(|i| args.get(i).or(args.last())).copied().unwrap_or(id);
-        let cost = values.iter().map(Value::size).fold(0u64, u64::saturating_add) / 64;
+        let size = values.iter().map(Value::size).fold(0u64, u64::saturating_add);
+        let cost = if CONSTANT_TIME.contains(&plain) { 1 } else { size / 64 };
         if let Err(cause) = self.budget.spend(cost) {
             return Ok(self.unknown(cause));
         }
@@ -805,6 +806,10 @@ impl Expressions<'_> {
 
 /// Functions of later Terraform versions and of OpenTofu: not an error, and not computed.
 const LATER: [&str; 6] = ["base64gunzip", "cidrcontains", "convert", "list", "map", "urldecode"];
+
+/// Functions whose time does not depend on the size of their arguments.
+const CONSTANT_TIME: [&str; 8] =
+    ["coalesce", "element", "issensitive", "length", "lookup", "nonsensitive", "one", "sensitive"];
 
 /// What one turn of a `for` gives.
 enum Element {

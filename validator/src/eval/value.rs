@@ -535,6 +535,15 @@ impl Value {
         }
     }
 
+    /// Its type where that costs nothing: a known tuple or object shows no elements here, so only its kind means anything.
+    pub fn shape(&self) -> Type {
+        match &self.data {
+            Data::Tuple(_) => Type::tuple(Vec::new()),
+            Data::Object(_) => Type::object(BTreeMap::new()),
+            _ => self.ty(),
+        }
+    }
+
     /// Whether the two are equal: an unknown bool if it depends on what is unknown.
     pub fn equals(&self, other: &Self) -> Self {
         let one_null = self.is_null() != other.is_null();
