@@ -66,7 +66,11 @@ fn by_terraform(terraform: &str, expressions: &[String]) -> Vec<Option<String>> 
         return answers.into_iter().map(Some).collect();
     }
     if expressions.len() == 1 {
-        println!("terraform refuses {}: {}", expressions[0], String::from_utf8_lossy(&output.stderr).lines().take(8).collect::<Vec<_>>().join(" "));
+        println!(
+            "terraform refuses {}: {}",
+            expressions[0],
+            String::from_utf8_lossy(&output.stderr).lines().take(8).collect::<Vec<_>>().join(" ")
+        );
         return vec![None];
     }
     let (left, right) = expressions.split_at(expressions.len() / 2);
@@ -119,7 +123,8 @@ fn compare(expressions: &[String]) -> Option<(usize, Vec<String>)> {
 #[test]
 fn known_values_are_terraforms_for_expressions_of_every_function() {
     let text = std::fs::read_to_string(folder().join("expressions.txt")).unwrap();
-    let expressions: Vec<String> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(Into::into).collect();
+    let expressions: Vec<String> =
+        text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(Into::into).collect();
     let Some((agreed, gaps)) = with_stack(|| compare(&expressions)).unwrap() else { return };
     println!("{agreed} agree, {} are unknown here:\n{}", gaps.len(), gaps.join("\n"));
     assert!(gaps.len() * 20 <= expressions.len(), "too many are unknown: {}", gaps.len());

@@ -37,7 +37,8 @@ pub enum Kind {
     Any,
 }
 
-const KINDS: [Kind; 7] = [Kind::Number, Kind::Text, Kind::Bool, Kind::Numbers, Kind::Texts, Kind::Object, Kind::Objects];
+const KINDS: [Kind; 7] =
+    [Kind::Number, Kind::Text, Kind::Bool, Kind::Numbers, Kind::Texts, Kind::Object, Kind::Objects];
 
 /// An expression that is one line long.
 pub fn expression(random: &mut Random, kind: Kind, depth: usize) -> String {
@@ -47,8 +48,11 @@ pub fn expression(random: &mut Random, kind: Kind, depth: usize) -> String {
         return leaf(random, kind);
     }
     if random.below(12) == 0 {
-        let (condition, a, b) =
-            (expression(random, Kind::Bool, depth - 1), expression(random, kind, depth - 1), expression(random, kind, depth - 1));
+        let (condition, a, b) = (
+            expression(random, Kind::Bool, depth - 1),
+            expression(random, kind, depth - 1),
+            expression(random, kind, depth - 1),
+        );
         return format!("({condition} ? {a} : {b})");
     }
     if random.below(25) == 0 {
@@ -63,7 +67,8 @@ pub fn expression(random: &mut Random, kind: Kind, depth: usize) -> String {
         Kind::Number => number(random, depth),
         Kind::Text => text(random, depth),
         Kind::Bool => {
-            let (n, m, s, t, l, a) = (e(Kind::Number), e(Kind::Number), e(Kind::Text), e(Kind::Text), e(Kind::Texts), e(Kind::Any));
+            let (n, m, s, t, l, a) =
+                (e(Kind::Number), e(Kind::Number), e(Kind::Text), e(Kind::Text), e(Kind::Texts), e(Kind::Any));
             let (p, q) = (e(Kind::Bool), e(Kind::Bool));
             match random.below(14) {
                 0 => format!("({n} < {m})"),
@@ -158,8 +163,15 @@ pub fn expression(random: &mut Random, kind: Kind, depth: usize) -> String {
 
 fn number(random: &mut Random, depth: usize) -> String {
     let mut e = |kind| expression(random, kind, depth - 1);
-    let (n, m, s, t, l, o, a) =
-        (e(Kind::Number), e(Kind::Number), e(Kind::Text), e(Kind::Texts), e(Kind::Numbers), e(Kind::Object), e(Kind::Any));
+    let (n, m, s, t, l, o, a) = (
+        e(Kind::Number),
+        e(Kind::Number),
+        e(Kind::Text),
+        e(Kind::Texts),
+        e(Kind::Numbers),
+        e(Kind::Object),
+        e(Kind::Any),
+    );
     match random.below(26) {
         0 => format!("({n} + {m})"),
         1 => format!("({n} - {m})"),
@@ -242,15 +254,49 @@ fn text(random: &mut Random, depth: usize) -> String {
 
 fn leaf(random: &mut Random, kind: Kind) -> String {
     match kind {
-        Kind::Number => random.pick(&["0", "1", "2", "7", "10", "255", "0.1", "2.5", "1e3", "100.25", "\"3\"", "-4", "1.10", "0.333"]),
+        Kind::Number => random
+            .pick(&["0", "1", "2", "7", "10", "255", "0.1", "2.5", "1e3", "100.25", "\"3\"", "-4", "1.10", "0.333"]),
         Kind::Text => random.pick(&[
-            "\"\"", "\"a\"", "\"abc\"", "\"Hello World\"", "\"x-y_z\"", "\"10\"", "\"true\"", "\"é✓\"", "\" pad \"", "\"l1\\nl2\\n\"", "\"<&>\"", "\"s\"", "\"ff\"",
+            "\"\"",
+            "\"a\"",
+            "\"abc\"",
+            "\"Hello World\"",
+            "\"x-y_z\"",
+            "\"10\"",
+            "\"true\"",
+            "\"é✓\"",
+            "\" pad \"",
+            "\"l1\\nl2\\n\"",
+            "\"<&>\"",
+            "\"s\"",
+            "\"ff\"",
         ]),
         Kind::Bool => random.pick(&["true", "false", "\"true\"", "\"false\"", "true"]),
-        Kind::Numbers => random.pick(&["[]", "[1]", "[3, 1, 2]", "[1, \"2\"]", "tolist([5, 5, 6])", "toset([9, 10])", "[0.5, 1.5]"]),
-        Kind::Texts => random.pick(&["[]", "[\"a\"]", "[\"b\", \"a\", \"b\"]", "[\"x\", 1, true]", "tolist([\"q\", \"\"])", "toset([\"m\", \"k\"])", "[\"a\", null]"]),
-        Kind::Object => random.pick(&["{}", "{n = 1, s = \"a\"}", "{a = \"x\", b = \"y\"}", "tomap({k = \"v\"})", "{n = 2, s = null, l = [1]}"]),
-        Kind::Objects => random.pick(&["[]", "[{n = 1, s = \"a\"}]", "[{n = 1, s = \"a\"}, {n = 2, s = \"b\"}]", "tolist([{n = 3, s = \"c\"}])"]),
+        Kind::Numbers => {
+            random.pick(&["[]", "[1]", "[3, 1, 2]", "[1, \"2\"]", "tolist([5, 5, 6])", "toset([9, 10])", "[0.5, 1.5]"])
+        }
+        Kind::Texts => random.pick(&[
+            "[]",
+            "[\"a\"]",
+            "[\"b\", \"a\", \"b\"]",
+            "[\"x\", 1, true]",
+            "tolist([\"q\", \"\"])",
+            "toset([\"m\", \"k\"])",
+            "[\"a\", null]",
+        ]),
+        Kind::Object => random.pick(&[
+            "{}",
+            "{n = 1, s = \"a\"}",
+            "{a = \"x\", b = \"y\"}",
+            "tomap({k = \"v\"})",
+            "{n = 2, s = null, l = [1]}",
+        ]),
+        Kind::Objects => random.pick(&[
+            "[]",
+            "[{n = 1, s = \"a\"}]",
+            "[{n = 1, s = \"a\"}, {n = 2, s = \"b\"}]",
+            "tolist([{n = 3, s = \"c\"}])",
+        ]),
         Kind::Any => "null",
     }
     .into()
