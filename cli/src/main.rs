@@ -1,7 +1,7 @@
 //! `sampan`: the server and the command line, one file per verb.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage; `exec` passes on that
-//! of its command, `conformance` ends with 3 when the class is absent.
+//! of its command, `conformance` ends with 3 when the class is absent, and `lint` has 0, 1, 2 and 3 of its own.
 
 mod completions;
 mod conformance;
@@ -12,7 +12,9 @@ mod doctor;
 mod error;
 mod events;
 mod exec;
+mod explain;
 mod get;
+mod lint;
 mod logs;
 mod output;
 mod progress;
@@ -70,6 +72,10 @@ enum Verb {
     Doctor,
     /// Prove what an isolation class does on this host: boundary, in-place updates, ends.
     Conformance(conformance::Args),
+    /// Check Terraform configuration: the rules of the API and more, without terraform, provider or network.
+    Lint(lint::Args),
+    /// Say what a rule of `sampan lint` is about.
+    Explain(explain::Args),
     /// Show the version.
     Version,
     /// Print completions of a shell.
@@ -123,6 +129,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Rollout(args) => rollout::run(args, connection, out).await,
         Verb::Doctor => doctor::run(out),
         Verb::Conformance(args) => conformance::run(args, out).await,
+        Verb::Lint(args) => lint::run(args, out),
+        Verb::Explain(args) => explain::run(&args, out),
         Verb::Version => version::run(out),
         Verb::Completions(args) => completions::run(args, out),
     }

@@ -7,7 +7,16 @@
 //! The way of a file: bytes, [`parse::parse`], [`ast::Ast`], modules, [`eval`], typed views, rules, reports.
 
 pub mod ast;
+pub mod baseline;
+pub mod config;
 pub mod diagnostic;
 pub mod eval;
+pub mod finding;
+pub mod lint;
+pub mod module;
 pub mod parse;
+pub mod report;
+pub mod rules;
 pub mod source;
+pub mod suppress;
+pub mod view;

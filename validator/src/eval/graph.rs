@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Stack of the thread that evaluates; only what is used of it takes memory.
-const STACK_BYTES: usize = 512 << 20;
+const STACK_BYTES: usize = 256 << 20;
 
 /// One module: where it stands, what it defines, and which modules it calls.
 #[derive(Clone, Debug, Default)]
