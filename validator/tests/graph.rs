@@ -477,6 +477,47 @@ variable "open" {
 }
 
 #[test]
+fn preconditions_are_checked_for_each_instance_and_unknown_ones_are_silent() {
+    let text = r#"
+variable "open" { type = number }
+resource "x" "r" {
+  for_each = { a = 1, b = 9 }
+  lifecycle {
+    precondition {
+      condition     = each.value < 5
+      error_message = "${each.key} is too large"
+    }
+    precondition {
+      condition     = var.open < 5
+      error_message = "open"
+    }
+    postcondition {
+      condition     = self.ready
+      error_message = "later"
+    }
+  }
+}
+output "o" {
+  value = 1
+  precondition {
+    condition     = "x"
+    error_message = "no bool"
+  }
+}
+"#;
+    let found = failures(text);
+    assert_eq!(found, ["precondition failed: b is too large", "invalid condition: a bool is required"]);
+}
+
+#[test]
+fn json_text_keeps_its_structure_and_decodes_to_the_same() {
+    let text = "variable \"n\" { type = number }\nlocals {\n t = jsonencode({ a = [1, \"x\"], b = null })\n d = jsondecode(local.t).a[1]\n u = jsonencode({ a = var.n })\n}\n";
+    assert_eq!(local(text, "t"), r#""{\"a\":[1,\"x\"],\"b\":null}""#);
+    assert_eq!(local(text, "d"), "\"x\"");
+    assert_eq!(local(text, "u"), "unknown string until var.n");
+}
+
+#[test]
 fn marks_spread_and_are_taken_off_by_name_only() {
     let text = r#"
 variable "secret" {

@@ -239,11 +239,17 @@ impl<'a> Graph<'a> {
     /// The instances of a resource with everything in them. A resource without instances is shown by
     /// [`Graph::resource_as_if`].
     pub fn resource_views(&self, instance: &Rc<Instance>, id: &ResourceId) -> Vec<ResourceView> {
+        if let Some(known) = instance.views.borrow().get(id) {
+            return known.to_vec();
+        }
         let Some(definition) = self.definitions(instance).resources.get(id) else { return Vec::new() };
-        self.resource_instances(instance, id)
+        let views: Vec<ResourceView> = self
+            .resource_instances(instance, id)
             .iter()
             .map(|each| self.resource_view(instance, id, definition, each))
-            .collect()
+            .collect();
+        instance.views.borrow_mut().insert(id.clone(), Rc::new(views.clone()));
+        views
     }
 
     /// A resource as if it had one instance with nothing known of its key: to check the body of one that has none.
