@@ -510,6 +510,33 @@ output "o" {
 }
 
 #[test]
+fn what_has_no_instances_is_an_empty_list_or_map() {
+    let text = r#"
+resource "x" "c" { count = 0 }
+resource "x" "f" { for_each = {} }
+module "m" {
+  source   = "./child"
+  for_each = toset(["p", "q"])
+  n        = each.key
+}
+locals {
+  c = length(x.c)
+  s = x.c[*].id
+  o = one(x.c[*].id)
+  f = keys(x.f)
+  m = { for k, m in module.m : k => m.n }
+  q = module.m["q"].n
+}
+"#;
+    let child = "variable \"n\" {}\noutput \"n\" { value = upper(var.n) }\n";
+    on(&[("", text), ("child", child)], &[], |graph, root| {
+        let seen = ["c", "s", "o", "f", "m", "q"].map(|n| show(&graph.local(root, n).unwrap()));
+        assert_eq!(seen, ["0", "[]", "null", "[]", r#"{"p":"P","q":"Q"}"#, "\"Q\""]);
+        assert!(graph.failures().is_empty(), "{:?}", graph.failures());
+    });
+}
+
+#[test]
 fn json_text_keeps_its_structure_and_decodes_to_the_same() {
     let text = "variable \"n\" { type = number }\nlocals {\n t = jsonencode({ a = [1, \"x\"], b = null })\n d = jsondecode(local.t).a[1]\n u = jsonencode({ a = var.n })\n}\n";
     assert_eq!(local(text, "t"), r#""{\"a\":[1,\"x\"],\"b\":null}""#);

@@ -241,6 +241,9 @@ fn elements<'a>(
         return Ok((target.without_optional(), converted));
     }
     let common = common_type(converted.iter(), mode)?;
+    if common == Type::Dynamic {
+        return with_untyped_nulls(converted);
+    }
     let mut unified = Vec::new();
     for item in &converted {
         let item = apply(item, &common, mode)?;
@@ -250,6 +253,18 @@ fn elements<'a>(
         unified.push(item);
     }
     Ok((common, unified))
+}
+
+/// Nulls without a type go along with elements of any one type.
+fn with_untyped_nulls(items: Vec<Value>) -> Result<(Type, Vec<Value>), Mismatch> {
+    let untyped = |v: &Value| matches!(v.data(), Data::Null(Type::Dynamic));
+    let Some(ty) = items.iter().find(|v| !untyped(v)).map(Value::ty) else { return Ok((Type::Dynamic, items)) };
+    if items.iter().any(|v| !untyped(v) && v.ty() != ty) {
+        return Err(Mismatch("element types must all match for conversion".into()));
+    }
+    let typed = |v: Value| if untyped(&v) { Value::null(ty.clone()).marked(v.marks()).like(&v) } else { v };
+    let items = items.into_iter().map(typed).collect();
+    Ok((ty, items))
 }
 
 fn from_seq(value: &Value, to: &Type, mode: Mode) -> Result<Value, Mismatch> {

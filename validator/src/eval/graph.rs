@@ -446,7 +446,7 @@ impl<'a> Graph<'a> {
         self.node(instance, node.clone(), || {
             let instances = self.expansion(instance, node.clone(), Some(definition));
             let values = instances.iter().map(|each| self.resource_object(instance, id, definition, each)).collect();
-            Ok(joined(&instances, values, &Cause::new(CauseKind::Computed, node.to_string())))
+            Ok(joined(definition, &instances, values, &Cause::new(CauseKind::Computed, node.to_string())))
         })
     }
 
@@ -571,7 +571,7 @@ impl<'a> Graph<'a> {
                     outputs.map(Value::object).map_err(|message| Failure { site: definition.site, message })
                 })
                 .collect::<Result<Vec<Value>, Failure>>()?;
-            Ok(joined(&instances, values, &cause))
+            Ok(joined(definition, &instances, values, &cause))
         })
     }
 
@@ -678,7 +678,7 @@ fn failed(what: &str) -> Value {
 }
 
 /// The value of something repeated: itself, a tuple, or an object.
-fn joined(instances: &[Each], mut values: Vec<Value>, cause: &Cause) -> Value {
+fn joined(definition: &Definition<'_>, instances: &[Each], mut values: Vec<Value>, cause: &Cause) -> Value {
     match instances.first().map(|e| &e.key) {
         Some(Key::Single) => values.pop().unwrap_or_else(|| Value::unknown(Type::Dynamic, cause.clone())),
         Some(Key::AnyIndex | Key::AnyName) => {
@@ -693,7 +693,7 @@ fn joined(instances: &[Each], mut values: Vec<Value>, cause: &Cause) -> Value {
             let names = instances.iter().filter_map(|e| if let Key::Name(n) = &e.key { Some(n.clone()) } else { None });
             Value::object(names.zip(values).collect())
         }
-        // Whether an empty one is a list or a map makes no difference to what can be taken from it.
+        None if definition.attribute("for_each").is_some() => Value::object(BTreeMap::new()),
         None => Value::tuple(Vec::new()),
     }
 }

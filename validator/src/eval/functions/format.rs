@@ -79,7 +79,10 @@ pub(super) fn format(call: &Call<'_>) -> Outcome {
     let Some(text) = template.as_str() else { return Ok(unknown(None)) };
     let rest = call.args.get(1..).unwrap_or_default();
     // Terraform has no definite result for a null without a type.
-    if rest.iter().any(|a| !a.is_wholly_known() || a.is_untyped()) {
+    if rest.iter().any(|a| a.is_null() && a.is_untyped()) {
+        return Ok(call.undecided());
+    }
+    if rest.iter().any(|a| !a.is_wholly_known()) {
         return Ok(unknown(text.find('%').map(|at| &text[..at])));
     }
     Ok(apply(call, text, rest)?.map_or_else(|| unknown(None), Value::string))
@@ -95,7 +98,7 @@ pub(super) fn formatlist(call: &Call<'_>) -> Outcome {
         return Ok(Value::list(Type::String, vec![only.map_or_else(|| call.unknown(Type::String), Value::string)]));
     }
     if rest.iter().any(Value::is_untyped) {
-        return Ok(call.unknown(list));
+        return Ok(call.undecided());
     }
     let mut length: Option<usize> = None;
     for (i, arg) in rest.iter().enumerate() {
