@@ -191,7 +191,8 @@ impl Resource {
         finding.address.clone_from(&self.address);
         path.clone_into(&mut finding.path);
         // A line that holds a secret is not shown.
-        finding.related = from.filter(|_| !self.is_sensitive(path)).map(|place| (place, "the value comes from here".to_owned()));
+        finding.related =
+            from.filter(|_| !self.is_sensitive(path)).map(|place| (place, "the value comes from here".to_owned()));
         finding
     }
 
