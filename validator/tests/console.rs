@@ -33,7 +33,7 @@ fn terraform() -> Option<String> {
         return Some(name);
     }
     assert_ne!(std::env::var("SAMPAN_REQUIRE_CONTAINERS").as_deref(), Ok("1"), "{name} is required and cannot be run");
-    println!("skipped: {name} cannot be run, so there is nothing to compare with");
+    eprintln!("skipped: {name} cannot be run, so there is nothing to compare with");
     None
 }
 
@@ -66,7 +66,7 @@ fn by_terraform(terraform: &str, expressions: &[String]) -> Vec<Option<String>> 
         return answers.into_iter().map(Some).collect();
     }
     if expressions.len() == 1 {
-        println!(
+        eprintln!(
             "terraform refuses {}: {}",
             expressions[0],
             String::from_utf8_lossy(&output.stderr).lines().take(8).collect::<Vec<_>>().join(" ")
@@ -126,7 +126,7 @@ fn known_values_are_terraforms_for_expressions_of_every_function() {
     let expressions: Vec<String> =
         text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(Into::into).collect();
     let Some((agreed, gaps)) = with_stack(|| compare(&expressions)).unwrap() else { return };
-    println!("{agreed} agree, {} are unknown here:\n{}", gaps.len(), gaps.join("\n"));
+    eprintln!("{agreed} agree, {} are unknown here:\n{}", gaps.len(), gaps.join("\n"));
     assert!(gaps.len() * 20 <= expressions.len(), "too many are unknown: {}", gaps.len());
 }
 
@@ -136,9 +136,9 @@ fn known_values_are_terraforms_for_2400_generated_expressions() {
     let mut random = Random::new(seed);
     let expressions: Vec<String> = (0..2_400).map(|_| expression(&mut random, Kind::Any, 3)).collect();
     let Some((agreed, gaps)) = with_stack(|| compare(&expressions)).unwrap() else { return };
-    println!("seed {seed}: {agreed} agree, {} are unknown here", gaps.len());
+    eprintln!("seed {seed}: {agreed} agree, {} are unknown here", gaps.len());
     for gap in gaps.iter().take(20) {
-        println!("{gap}");
+        eprintln!("{gap}");
     }
     assert!(gaps.len() * 20 <= expressions.len(), "too many are unknown: {}", gaps.len());
 }

@@ -66,7 +66,7 @@ pub fn index(value: &Value, key: &Value) -> Result<Value, String> {
     if value.is_untyped() {
         return Ok(part(value, Type::Dynamic, "").marked(marks));
     }
-    match value.ty() {
+    match value.shape() {
         Type::List(_) | Type::Tuple(_) => sequence(value, key, marks),
         Type::Map(element) => {
             let key = convert(key, &Type::String).map_err(|e| no_element(&e.to_string()))?;
@@ -81,7 +81,8 @@ pub fn index(value: &Value, key: &Value) -> Result<Value, String> {
         Type::Object(object) => {
             let key = convert(key, &Type::String).map_err(|e| no_element(&e.to_string()))?;
             let Some(name) = key.as_str() else { return Ok(open(value, &key, Type::Dynamic).marked(marks)) };
-            if !object.attributes.contains_key(name) {
+            let there = value.as_dict().map_or_else(|| object.attributes.contains_key(name), |d| d.contains_key(name));
+            if !there {
                 return Err(no_element(""));
             }
             attribute(value, name).map(|v| v.marked(marks))
@@ -108,7 +109,7 @@ fn open(value: &Value, key: &Value, ty: Type) -> Value {
 
 fn sequence(value: &Value, key: &Value, marks: Marks) -> Result<Value, String> {
     let key = convert(key, &Type::Number).map_err(|e| no_element(&e.to_string()))?;
-    let ty = value.ty();
+    let ty = value.shape();
     let Some(number) = key.as_number() else {
         return Ok(open(value, &key, ty.element().cloned().unwrap_or(Type::Dynamic)).marked(marks));
     };

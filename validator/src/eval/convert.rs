@@ -39,7 +39,7 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, Mismatch> {
     }
     if to.has_dynamic() && !value.is_settled() {
         // The type that `any` takes depends on what is unknown.
-        return if convertible(&from, to, Mode::Unsafe) {
+        return if !from.is_primitive() {
             let cause = value.deep_cause().unwrap_or_else(|| Cause::new(CauseKind::Failed, "conversion"));
             Ok(Value::unknown(Type::Dynamic, cause).marked(value.deep_marks()).like(value))
         } else {

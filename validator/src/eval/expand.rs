@@ -239,11 +239,17 @@ impl<'a> Graph<'a> {
     /// The instances of a resource with everything in them. A resource without instances is shown by
     /// [`Graph::resource_as_if`].
     pub fn resource_views(&self, instance: &Rc<Instance>, id: &ResourceId) -> Vec<ResourceView> {
+        if let Some(known) = instance.views.borrow().get(id) {
+            return known.to_vec();
+        }
         let Some(definition) = self.definitions(instance).resources.get(id) else { return Vec::new() };
-        self.resource_instances(instance, id)
+        let views: Vec<ResourceView> = self
+            .resource_instances(instance, id)
             .iter()
             .map(|each| self.resource_view(instance, id, definition, each))
-            .collect()
+            .collect();
+        instance.views.borrow_mut().insert(id.clone(), Rc::new(views.clone()));
+        views
     }
 
     /// A resource as if it had one instance with nothing known of its key: to check the body of one that has none.
@@ -349,7 +355,9 @@ fn push_block(scope: &Scope<'_, '_>, source: Source<'_>, block: &Block, out: &mu
     let marks = Marks::NONE.union(value.marks());
     match (value.as_seq(), value.as_dict()) {
         (_, Some(items)) if items.len() <= MAX_INSTANCES => {
-            items.iter().for_each(|(k, v)| push(Value::string(k), v.clone().marked(marks), Exists::Yes));
+            for (k, v) in items {
+                push(Value::string(k), v.clone().marked(marks), Exists::Yes);
+            }
         }
         (Some(items), _) if items.len() <= MAX_INSTANCES => {
             let is_set = matches!(value.data(), Data::Set(_));

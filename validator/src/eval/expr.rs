@@ -11,7 +11,7 @@ use super::number::{Number, Parsed};
 use super::operator::{self, Branch};
 use super::types::Type;
 use super::value::{Cause, CauseKind, Data, Marks, Refinement, Site, Value, safe_prefix};
-use crate::ast::{Ast, BinaryOp, Entry, Expr, ExprId, For, Key, Literal, Name, NotAnalysed, Part, Span, Step};
+use crate::ast::{Ast, BinaryOp, Entry, Expr, ExprId, For, Key, Literal, Name, NotAnalysed, Part, Span, Step, UnaryOp};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -154,9 +154,9 @@ impl Expressions<'_> {
             Expr::Literal(literal) => Ok(self.literal(literal)),
             Expr::Template(template) if template.is_wrapper() => match template.parts.first() {
                 Some(Part::Interpolation(inner)) => self.eval(*inner, scope),
-                _ => self.parts(id, &template.parts, scope),
+                _ => self.parts(&template.parts, scope),
             },
-            Expr::Template(template) => self.parts(id, &template.parts, scope),
+            Expr::Template(template) => self.parts(&template.parts, scope),
             Expr::Variable(name) => self.reference(id, name, &[], scope),
             Expr::Traversal { source, steps } => match self.ast.expr(*source) {
                 Expr::Variable(name) => self.reference(id, name, steps, scope),
@@ -250,7 +250,8 @@ impl Expressions<'_> {
     }
 
     fn conditional(&self, id: ExprId, condition: ExprId, yes: ExprId, no: ExprId, scope: Scope<'_>) -> Evaluated {
-        let (a, b) = (self.eval(yes, scope), self.eval(no, scope));
+        let (a, a_may_fail) = self.side(yes, scope);
+        let (b, b_may_fail) = self.side(no, scope);
         let condition_value = self.eval(condition, scope)?;
         let marks = condition_value.marks();
         if condition_value.is_null() {
@@ -258,17 +259,54 @@ impl Expressions<'_> {
         }
         let known = convert(&condition_value, &Type::Bool)
             .map_err(|e| self.fail(condition, format!("incorrect condition type: {e}")))?;
-        let branch = |side: &Evaluated| side.as_ref().map_or(Branch::Failed, |v| Branch::Value(v.clone()));
+        let branch = |side: &Evaluated, may_fail: bool, id: ExprId| match side {
+            Ok(value) if may_fail => Branch::Fallible(value.clone()),
+            Ok(value) => Branch::Value(value.clone()),
+            Err(_) => Branch::Failed(self.type_of_failure(id)),
+        };
         let result = match known.as_bool() {
-            Some(true) => operator::choose(&a.clone()?, &branch(&b)),
-            Some(false) => operator::choose(&b.clone()?, &branch(&a)),
+            Some(true) => operator::choose(&a.clone()?, &branch(&b, b_may_fail, no)),
+            Some(false) => operator::choose(&b.clone()?, &branch(&a, a_may_fail, yes)),
             None => {
                 self.budget.note_unknown();
                 let cause = known.deep_cause().unwrap_or_else(|| Cause::new(CauseKind::Failed, "condition"));
-                operator::either(&branch(&a), &branch(&b), cause)
+                operator::either(&branch(&a, a_may_fail, yes), &branch(&b, b_may_fail, no), cause)
             }
         };
         result.map(|v| v.marked(marks)).map_err(|e| self.fail(id, e))
+    }
+
+    /// One side of a conditional, and whether it could still fail when what is unknown becomes known.
+    fn side(&self, id: ExprId, scope: Scope<'_>) -> (Evaluated, bool) {
+        let before = self.budget.replace_met_unknown(false);
+        let result = self.eval(id, scope);
+        let met = self.budget.replace_met_unknown(before);
+        if met {
+            self.budget.note_unknown();
+        }
+        let plain = |path: crate::ast::Path<'_>| path.steps.iter().all(|s| matches!(s, Step::Attr(_)));
+        let reference = self.ast.path(self.ast.bare(id)).is_some_and(plain);
+        (result, met && !reference)
+    }
+
+    /// The type that Terraform gives an expression of this form in spite of its error, if that is certain.
+    fn type_of_failure(&self, id: ExprId) -> Option<Type> {
+        match self.ast.expr(self.ast.bare(id)) {
+            Expr::Binary { op, .. } => Some(match op {
+                BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => {
+                    Type::Number
+                }
+                _ => Type::Bool,
+            }),
+            Expr::Unary { op, .. } => Some(if *op == UnaryOp::Not { Type::Bool } else { Type::Number }),
+            Expr::Template(template) => match template.parts.first() {
+                Some(Part::Interpolation(inner)) if template.is_wrapper() => self.type_of_failure(*inner),
+                _ => Some(Type::String),
+            },
+            Expr::Variable(_) | Expr::Call { .. } => Some(Type::Dynamic),
+            Expr::Traversal { .. } if self.ast.path(id).is_some() => Some(Type::Dynamic),
+            _ => None,
+        }
     }
 
     fn object(&self, entries: &[Entry], scope: Scope<'_>) -> Evaluated {
@@ -321,7 +359,7 @@ impl Expressions<'_> {
                 format!("iteration over null value: a null value cannot be used as the collection in a {what}"),
             ));
         }
-        let ty = collection.ty();
+        let ty = collection.shape();
         if !(ty.is_sequence() || ty.is_mapping() || ty == Type::Dynamic) {
             let ty = ty.friendly();
             return Err(self.fail(id, format!("iteration over non-iterable value: a value of type {ty} cannot be used as the collection in a {what}")));
@@ -364,9 +402,14 @@ impl Expressions<'_> {
             // The clause must make sense even for elements that are not known, as Terraform checks before the first.
             let open = Value::unknown(Type::Dynamic, Cause::new(CauseKind::NotAnalysed, "for"));
             let met = self.budget.replace_met_unknown(false);
-            let checked =
-                self.bind(it, &open, &open, scope, |inner| self.keeps(condition, inner, &mut Marks::default()));
-            self.budget.replace_met_unknown(met);
+            let checked = bound(it.key_name.as_ref(), &it.value_name, &open, &open, scope, |inner| {
+                self.keeps(condition, inner, &mut Marks::default())
+            });
+            let met_here = self.budget.replace_met_unknown(met);
+            if met_here && pairs.is_empty() {
+                // No element will show whether the clause fails.
+                self.budget.note_unknown();
+            }
             checked?;
         }
         let mut list = Vec::new();
@@ -376,7 +419,9 @@ impl Expressions<'_> {
             if let Err(cause) = self.budget.spend(1) {
                 return Ok(self.unknown(cause).marked(marks));
             }
-            let element = self.bind(it, key, value, scope, |inner| self.element(it, inner, &mut marks))?;
+            let element = bound(it.key_name.as_ref(), &it.value_name, key, value, scope, |inner| {
+                self.element(it, inner, &mut marks)
+            })?;
             match element {
                 Element::Left => {}
                 Element::Open(cause) => open = open.or(Some(cause)),
@@ -402,11 +447,6 @@ impl Expressions<'_> {
             }
         };
         Ok(result.marked(marks))
-    }
-
-    /// Runs `f` with the names of a `for` bound.
-    fn bind<R>(&self, it: &For, key: &Value, value: &Value, scope: Scope<'_>, f: impl FnOnce(Scope<'_>) -> R) -> R {
-        bound(it.key_name.as_ref(), &it.value_name, key, value, scope, f)
     }
 
     fn element(&self, it: &For, scope: Scope<'_>, marks: &mut Marks) -> Result<Element, Failure> {
@@ -444,7 +484,7 @@ impl Expressions<'_> {
 
     fn splat(&self, id: ExprId, source: ExprId, each: ExprId, scope: Scope<'_>) -> Evaluated {
         let value = self.eval(source, scope)?;
-        let ty = value.ty();
+        let ty = value.shape();
         let marks = value.marks();
         if value.is_null() {
             return if ty.is_sequence() {
@@ -506,9 +546,9 @@ impl Expressions<'_> {
     }
 
     /// The text of a template.
-    fn parts(&self, id: ExprId, parts: &[Part], scope: Scope<'_>) -> Evaluated {
+    fn parts(&self, parts: &[Part], scope: Scope<'_>) -> Evaluated {
         let mut text = Text::default();
-        self.render(id, parts, scope, &mut text)?;
+        self.render(parts, scope, &mut text)?;
         if text.bytes.len() as u64 > self.budget.limits().value_bytes {
             text.open = text.open.or_else(|| Some(Cause::new(CauseKind::Budget, "the value is too large")));
         }
@@ -523,7 +563,7 @@ impl Expressions<'_> {
         .marked(text.marks))
     }
 
-    fn render(&self, id: ExprId, parts: &[Part], scope: Scope<'_>, text: &mut Text) -> Result<(), Failure> {
+    fn render(&self, parts: &[Part], scope: Scope<'_>, text: &mut Text) -> Result<(), Failure> {
         for part in parts {
             if text.bytes.len() as u64 > self.budget.limits().value_bytes {
                 text.open = Some(Cause::new(CauseKind::Budget, "the value is too large"));
@@ -544,7 +584,7 @@ impl Expressions<'_> {
                         .map_err(|e| self.fail(*condition, format!("incorrect condition type: {e}")))?;
                     match known.as_bool() {
                         Some(taken) => {
-                            self.render(id, if taken { yes } else { no }, scope, text)?;
+                            self.render(if taken { yes } else { no }, scope, text)?;
                         }
                         None => text.stop(known.deep_cause()),
                     }
@@ -560,7 +600,7 @@ impl Expressions<'_> {
                                     text.stop(Some(cause));
                                     break;
                                 }
-                                bound(key.as_ref(), value, k, v, scope, |inner| self.render(id, body, inner, text))?;
+                                bound(key.as_ref(), value, k, v, scope, |inner| self.render(body, inner, text))?;
                             }
                         }
                     }
@@ -642,7 +682,8 @@ impl Expressions<'_> {
             values.extend(items.iter().map(|v| v.clone().marked(value.marks())));
         }
         let at = |index: Option<usize>| index.and_then(|i| args.get(i).or(args.last())).copied().unwrap_or(id);
-        let cost = values.iter().map(Value::size).fold(0u64, u64::saturating_add) / 64;
+        let size = values.iter().map(Value::size).fold(0u64, u64::saturating_add);
+        let cost = if CONSTANT_TIME.contains(&plain) { 1 } else { size / 64 };
         if let Err(cause) = self.budget.spend(cost) {
             return Ok(self.unknown(cause));
         }
@@ -723,9 +764,10 @@ impl Expressions<'_> {
             ));
         }
         let Some(text) = template.as_str() else {
-            return match template.is_known() {
-                true => Err(fault(0, "invalid template value: a string is required")),
-                false => Ok(template.clone()),
+            return if template.is_known() {
+                Err(fault(0, "invalid template value: a string is required"))
+            } else {
+                Ok(template.clone())
             };
         };
         let result = self.render_text(text, variables, Rendering::String)?;
@@ -764,6 +806,10 @@ impl Expressions<'_> {
 
 /// Functions of later Terraform versions and of OpenTofu: not an error, and not computed.
 const LATER: [&str; 6] = ["base64gunzip", "cidrcontains", "convert", "list", "map", "urldecode"];
+
+/// Functions whose time does not depend on the size of their arguments.
+const CONSTANT_TIME: [&str; 8] =
+    ["coalesce", "element", "issensitive", "length", "lookup", "nonsensitive", "one", "sensitive"];
 
 /// What one turn of a `for` gives.
 enum Element {

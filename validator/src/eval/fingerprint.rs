@@ -44,7 +44,9 @@ pub(super) fn push(value: &Value, out: &mut Vec<u8>) {
                 push_text(&value.ty().to_string(), out);
             }
             out.extend_from_slice(&(items.len() as u64).to_le_bytes());
-            items.iter().for_each(|item| push(item, out));
+            for item in items {
+                push(item, out);
+            }
         }
         Data::Map(_) | Data::Object(_) => {
             let len = value.as_dict().map_or(0, std::collections::BTreeMap::len);

@@ -6,19 +6,19 @@
 use super::budget::{Budget, Limits};
 use super::constraint::{Constraint, constraint};
 use super::definition::{Definition, Definitions, Kind, ResourceId, Source, mentioned_locals, site};
-use super::expand::{Each, Exists, Key, expand};
+use super::expand::{Each, Exists, Key, ResourceView, expand};
 use super::expr::{Evaluated, Expressions, Failure, Names, Rendering, Resolved};
 use super::functions::{Env, Files};
 use super::types::Type;
 use super::value::{Cause, CauseKind, Marks, Site, Value};
-use crate::ast::{Attribute, ExprId, Name, Step};
+use crate::ast::{Attribute, Block, ExprId, Name, Step};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Stack of the thread that evaluates; only what is used of it takes memory.
-const STACK_BYTES: usize = 512 << 20;
+const STACK_BYTES: usize = 256 << 20;
 
 /// One module: where it stands, what it defines, and which modules it calls.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +136,8 @@ pub struct Instance {
     memo: RefCell<HashMap<Node, State>>,
     expansions: RefCell<HashMap<Node, Rc<Vec<Each>>>>,
     children: RefCell<HashMap<(Arc<str>, Key), Child>>,
+    /// Resources as they are looked at, shared by all calls of the module with these arguments.
+    pub(super) views: RefCell<HashMap<ResourceId, Rc<Vec<ResourceView>>>>,
 }
 
 #[derive(Debug)]
@@ -245,6 +247,7 @@ impl<'a> Graph<'a> {
             memo: RefCell::default(),
             expansions: RefCell::default(),
             children: RefCell::default(),
+            views: RefCell::default(),
         })
     }
 
@@ -599,8 +602,10 @@ impl<'a> Graph<'a> {
             noted(self.output(instance, name), definition.site);
             self.conditions(instance, definition, None, "precondition");
         }
-        for id in definitions.resources.keys() {
-            self.resource_instances(instance, id);
+        for (id, definition) in &definitions.resources {
+            for each in self.resource_instances(instance, id).iter() {
+                self.lifecycle(instance, definition, each);
+            }
         }
         for call in self.calls(instance) {
             if let Some(child) = call.instance {
@@ -621,29 +626,46 @@ impl<'a> Graph<'a> {
     fn conditions(&self, instance: &Rc<Instance>, definition: &Definition<'a>, blame: Option<Site>, kind: &str) {
         let scope = Scope { graph: self, instance, each: None, bound: None };
         for (source, block) in definition.blocks() {
-            let (true, Some(condition)) = (&*block.kind.text == kind, block.body.attribute("condition")) else {
-                continue;
-            };
-            let result = self.evaluate(&scope, source, condition.value).and_then(|value| {
-                super::convert::convert(&value, &Type::Bool).map_err(|e| Failure {
-                    site: site(source, source.ast.span(condition.value)),
-                    message: format!("invalid condition: {e}"),
-                })
-            });
-            match result {
-                Err(failure) => self.report(&failure),
-                Ok(value) if value.as_bool() == Some(false) => {
-                    let message = block.body.attribute("error_message").map(|m| self.evaluate(&scope, source, m.value));
-                    let text = match message {
-                        Some(Ok(v)) if v.deep_marks().is_none() => v.as_str().map(str::to_string),
-                        _ => None,
-                    };
-                    let text = text.unwrap_or_else(|| "the condition is not met".into());
-                    let site = blame.unwrap_or_else(|| site(source, source.ast.span(condition.value)));
-                    self.report(&Failure { site, message: format!("{kind} failed: {text}") });
-                }
-                Ok(_) => {}
+            if &*block.kind.text == kind {
+                self.condition(&scope, source, block, blame);
             }
+        }
+    }
+
+    /// Checks the conditions of one instance of a resource. Those that look at the result are unknown here.
+    fn lifecycle(&self, instance: &Rc<Instance>, definition: &Definition<'a>, each: &Each) {
+        let scope = Scope { graph: self, instance, each: Some(each), bound: None };
+        for (source, block) in definition.blocks() {
+            if &*block.kind.text == "lifecycle" {
+                for inner in &block.body.blocks {
+                    if matches!(&*inner.kind.text, "precondition" | "postcondition") {
+                        self.condition(&scope, source, inner, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn condition(&self, scope: &Scope<'_, 'a>, source: Source<'a>, block: &'a Block, blame: Option<Site>) {
+        let Some(condition) = block.body.attribute("condition") else { return };
+        let place = site(source, source.ast.span(condition.value));
+        let result = self.evaluate(scope, source, condition.value).and_then(|value| {
+            super::convert::convert(&value, &Type::Bool)
+                .map_err(|e| Failure { site: place, message: format!("invalid condition: {e}") })
+        });
+        match result {
+            Err(failure) => self.report(&failure),
+            Ok(value) if value.as_bool() == Some(false) => {
+                let message = block.body.attribute("error_message").map(|m| self.evaluate(scope, source, m.value));
+                let text = match message {
+                    Some(Ok(v)) if v.deep_marks().is_none() => v.as_str().map(str::to_string),
+                    _ => None,
+                };
+                let text = text.unwrap_or_else(|| "the condition is not met".into());
+                let message = format!("{} failed: {text}", block.kind.text);
+                self.report(&Failure { site: blame.unwrap_or(place), message });
+            }
+            Ok(_) => {}
         }
     }
 }

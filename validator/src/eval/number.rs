@@ -27,7 +27,14 @@ pub struct Number(Repr);
 
 #[derive(Clone, Debug)]
 enum Repr {
-    Small { value: i64, bits: u32 },
+    Small {
+        value: i64,
+        bits: u32,
+    },
+    /// Zero with a sign, which shows when it is written.
+    MinusZero {
+        bits: u32,
+    },
     Big(Arc<Big>),
 }
 
@@ -91,7 +98,7 @@ impl Number {
         let Some(magnitude) = BigUint::parse_bytes(digits.as_bytes(), 10) else { return Parsed::Unsure };
         let mantissa = BigInt::from_biguint(if negative { Sign::Minus } else { Sign::Plus }, magnitude);
         if mantissa.sign() == Sign::NoSign {
-            return Parsed::Number(Self::literal(0));
+            return Parsed::Number(if negative { Self::literal(0).neg() } else { Self::literal(0) });
         }
         let Some(decimals) = decimals.filter(|d| d.abs() <= MAX_DECIMALS) else { return Parsed::Unsure };
         let power = BigInt::from(10).pow(decimals.unsigned_abs() as u32);
@@ -144,9 +151,13 @@ impl Number {
         Self::rounded(quotient, ea - eb - shift, bits, !exact)
     }
 
+    fn zero(negative: bool, bits: u32) -> Self {
+        Self(if negative { Repr::MinusZero { bits } } else { Repr::Small { value: 0, bits } })
+    }
+
     fn bits(&self) -> u32 {
         match &self.0 {
-            Repr::Small { bits, .. } => *bits,
+            Repr::Small { bits, .. } | Repr::MinusZero { bits } => *bits,
             Repr::Big(big) => big.bits,
         }
     }
@@ -155,6 +166,7 @@ impl Number {
     fn parts(&self) -> (BigInt, i64) {
         match &self.0 {
             Repr::Small { value, .. } => (BigInt::from(*value), 0),
+            Repr::MinusZero { .. } => (BigInt::from(0), 0),
             Repr::Big(big) => (big.mantissa.clone(), big.exponent),
         }
     }
@@ -170,6 +182,9 @@ impl Number {
                 return Some(Self(Repr::Small { value, bits }));
             }
         }
+        if self.is_zero() && other.is_zero() && self.is_negative() && other.is_negative() {
+            return Some(Self(Repr::MinusZero { bits }));
+        }
         let ((a, ea), (b, eb)) = (self.parts(), other.parts());
         let low = ea.min(eb);
         Self::rounded((a << ((ea - low) as u64)) + (b << ((eb - low) as u64)), low, bits, false)
@@ -183,6 +198,9 @@ impl Number {
     /// The product. It keeps the larger precision, or what it needs of 512 bits if that is more.
     pub fn mul(&self, other: &Self) -> Option<Self> {
         let bits = self.bits().max(other.bits());
+        if self.is_zero() || other.is_zero() {
+            return Some(Self::zero(self.is_negative() != other.is_negative(), bits));
+        }
         if let (Repr::Small { value: a, .. }, Repr::Small { value: b, .. }) = (&self.0, &other.0) {
             if let Some(value) = a.checked_mul(*b).filter(|v| fits(*v, bits)) {
                 return Some(Self(Repr::Small { value, bits }));
@@ -201,6 +219,9 @@ impl Number {
             return None;
         }
         let bits = self.bits().max(other.bits());
+        if self.is_zero() {
+            return Some(Self::zero(self.is_negative() != other.is_negative(), bits));
+        }
         let ((a, ea), (b, eb)) = (self.parts(), other.parts());
         Self::ratio(&a, ea, &b, eb, bits)
     }
@@ -220,6 +241,8 @@ impl Number {
     /// The value with its sign changed.
     pub fn neg(&self) -> Self {
         match &self.0 {
+            Repr::Small { value: 0, bits } => Self::zero(true, *bits),
+            Repr::MinusZero { bits } => Self::zero(false, *bits),
             Repr::Small { value, bits } => match value.checked_neg() {
                 Some(value) => Self(Repr::Small { value, bits: *bits }),
                 None => self.clone(),
@@ -236,6 +259,7 @@ impl Number {
     pub fn signum(&self) -> i64 {
         match &self.0 {
             Repr::Small { value, .. } => value.signum(),
+            Repr::MinusZero { .. } => 0,
             Repr::Big(big) => {
                 if big.mantissa.sign() == Sign::Minus {
                     -1
@@ -248,13 +272,18 @@ impl Number {
 
     /// Whether it is zero.
     pub fn is_zero(&self) -> bool {
-        matches!(self.0, Repr::Small { value: 0, .. })
+        matches!(self.0, Repr::Small { value: 0, .. } | Repr::MinusZero { .. })
+    }
+
+    /// Whether it is written with a minus sign.
+    pub fn is_negative(&self) -> bool {
+        self.signum() < 0 || matches!(self.0, Repr::MinusZero { .. })
     }
 
     /// Whether it has no fraction.
     pub fn is_integer(&self) -> bool {
         match &self.0 {
-            Repr::Small { .. } => true,
+            Repr::Small { .. } | Repr::MinusZero { .. } => true,
             Repr::Big(big) => big.exponent >= 0,
         }
     }
@@ -268,6 +297,7 @@ impl Number {
                 Self::rounded(whole, 0, big.bits, false)
                     .unwrap_or_else(|| Self(Repr::Small { value: 0, bits: big.bits }))
             }
+            Repr::MinusZero { bits } => Self::zero(false, *bits),
             _ => self.clone(),
         }
     }
@@ -294,6 +324,7 @@ impl Number {
     pub fn to_i64(&self) -> Option<i64> {
         match &self.0 {
             Repr::Small { value, .. } => Some(*value),
+            Repr::MinusZero { .. } => Some(0),
             Repr::Big(_) => self.to_bigint().and_then(|v| i64::try_from(v).ok()),
         }
     }
@@ -343,9 +374,11 @@ impl Number {
             return (Vec::new(), 0);
         }
         let (digits, point) = Self::decimal(&mantissa, exponent);
-        if matches!(self.0, Repr::Small { .. }) {
+        if matches!(self.0, Repr::Small { value, bits } if fits(value, bits)) {
             return (digits, point);
         }
+        let zeros = mantissa.trailing_zeros().unwrap_or(0);
+        let (mantissa, exponent) = (mantissa >> zeros, exponent + zeros as i64);
         // Half a unit in the last place on both sides, counted in units of half that.
         let shift = i64::from(self.bits()) + 1 - mantissa.bits() as i64;
         let (wide, exponent) =
@@ -420,11 +453,12 @@ pub fn round_decimal(digits: &[u8], point: i64, places: i64) -> (Vec<u8>, i64) {
 impl std::fmt::Display for Number {
     /// Plain decimal notation without an exponent, the shortest that means the number.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Repr::Small { value, .. } = self.0 {
-            return write!(f, "{value}");
+        match self.0 {
+            Repr::Small { value, bits } if fits(value, bits) => return write!(f, "{value}"),
+            _ => {}
         }
         let (digits, point) = self.shortest_decimal();
-        if self.signum() < 0 {
+        if self.is_negative() {
             f.write_str("-")?;
         }
         f.write_str(&plain(&digits, point, None))
@@ -477,6 +511,7 @@ impl std::hash::Hash for Number {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         match &self.0 {
             Repr::Small { value, .. } => value.hash(state),
+            Repr::MinusZero { .. } => 0i64.hash(state),
             Repr::Big(big) => (&big.mantissa, big.exponent).hash(state),
         }
     }

@@ -17,7 +17,10 @@ fn operand(value: &Value, ty: &Type, side: &str) -> Result<Value, String> {
 
 fn unknown(ty: Type, a: &Value, b: &Value) -> Value {
     let cause = a.deep_cause().or_else(|| b.deep_cause());
-    Value::unknown_not_null(ty, cause.unwrap_or_else(|| Cause::new(CauseKind::NotAnalysed, "a number out of range")))
+    Value::unknown_not_null(
+        ty,
+        cause.unwrap_or_else(|| Cause::new(CauseKind::NotAnalysed, "a number that is out of range or infinite")),
+    )
 }
 
 /// `!value` and `-value`
@@ -70,11 +73,9 @@ fn logical(decisive: bool, a: &Value, b: &Value) -> Value {
 }
 
 fn arithmetic(op: BinaryOp, a: &Value, b: &Value) -> Result<Value, String> {
-    if matches!(op, BinaryOp::Divide | BinaryOp::Modulo)
-        && b.as_number().is_some_and(Number::is_zero)
-        && op == BinaryOp::Divide
-    {
-        return Err("operation failed: division by zero".into());
+    let zero = |v: &Value| v.as_number().is_some_and(Number::is_zero);
+    if op == BinaryOp::Divide && zero(a) && zero(b) {
+        return Err("operation failed: can't divide zero by zero".into());
     }
     let (Some(x), Some(y)) = (a.as_number(), b.as_number()) else { return Ok(half_known(op, a, b)) };
     let number = match op {
@@ -130,40 +131,67 @@ fn decide(op: BinaryOp, bounds: &Refinement, n: &Number) -> Option<bool> {
 /// One side of a conditional.
 #[derive(Debug)]
 pub enum Branch {
-    /// Its value.
+    /// Its value, which is certain to be one.
     Value(Value),
-    /// It failed with this message; that matters only if it is taken.
-    Failed,
+    /// Its value, unless it turns out to fail.
+    Fallible(Value),
+    /// It failed, which matters only if it is taken. Terraform still gives it a type, which is this one if it is certain.
+    Failed(Option<Type>),
 }
 
 /// The value of `condition ? yes : no` for a known condition: the side that is taken, in the type that both have in common.
 ///
 /// The other side decides the type. While it may still take any type, only what no type changes is certain.
 pub fn choose(taken: &Value, other: &Branch) -> Result<Value, String> {
+    let fallible = matches!(other, Branch::Fallible(_));
+    let stand_in;
     let other = match other {
-        Branch::Failed => return Ok(taken.clone()),
-        Branch::Value(other) => other,
+        Branch::Value(other) | Branch::Fallible(other) => other,
+        Branch::Failed(Some(Type::Dynamic)) => return Ok(taken.clone()),
+        Branch::Failed(Some(ty)) => {
+            stand_in = Value::unknown(ty.clone(), Cause::new(CauseKind::Failed, "conditional"));
+            &stand_in
+        }
+        Branch::Failed(None) => {
+            let cause = Cause::new(CauseKind::Failed, "the side of a conditional that is not taken");
+            return Ok(Value::unknown(Type::Dynamic, cause).marked(taken.deep_marks()).like(taken));
+        }
     };
-    if matches!(other.data(), Data::Null(Type::Dynamic)) {
+    if untyped_null(other) {
         return Ok(taken.clone());
     }
-    if matches!(taken.data(), Data::Null(Type::Dynamic)) {
-        return Ok(if other.is_settled() {
-            Value::null(other.ty()).marked(taken.marks()).like(taken)
-        } else {
-            taken.clone()
-        });
+    if taken.is_null() && taken.is_untyped() {
+        let settled = other.is_settled() && taken.is_settled() && !fallible;
+        let null = if settled { Value::null(other.ty()) } else { Value::open_null() };
+        return Ok(null.marked(taken.marks()).like(taken));
     }
     if !other.is_settled() || !taken.is_settled() {
         if taken.as_str().is_some() {
             return Ok(taken.clone());
         }
-        let cause = taken.deep_cause().or_else(|| other.deep_cause());
-        let cause = cause.unwrap_or_else(|| Cause::new(CauseKind::Failed, "conditional"));
-        return Ok(Value::unknown(Type::Dynamic, cause).marked(taken.deep_marks()).like(taken));
+        return Ok(undecided(taken, other));
     }
-    let ty = common(taken, other)?;
+    let ty = match common(taken, other) {
+        Ok(ty) => ty,
+        Err(_) if !taken.is_wholly_known() || !other.is_wholly_known() => return Ok(undecided(taken, other)),
+        Err(mismatch) => return Err(mismatch),
+    };
+    if fallible && taken.ty() != ty && taken.as_str().is_none() {
+        return Ok(undecided(taken, other));
+    }
     convert(taken, &ty).map_err(|e| format!("inconsistent conditional result types: {e}"))
+}
+
+/// A literal null, which takes the type of the other side.
+fn untyped_null(value: &Value) -> bool {
+    matches!(value.data(), Data::Null(Type::Dynamic)) && value.is_settled()
+}
+
+/// A side that is not known yet may still fail, and then it does not decide the type.
+fn undecided(taken: &Value, other: &Value) -> Value {
+    let cause = other.deep_cause().or_else(|| taken.deep_cause());
+    let cause = cause.unwrap_or_else(|| Cause::new(CauseKind::Failed, "conditional"));
+    Value::unknown(Type::Dynamic, cause).marked(taken.deep_marks()).like(taken)
 }
 
 fn common(a: &Value, b: &Value) -> Result<Type, String> {
@@ -178,17 +206,25 @@ fn common(a: &Value, b: &Value) -> Result<Type, String> {
 
 /// The value of a conditional whose condition is unknown because of `cause`.
 pub fn either(yes: &Branch, no: &Branch, cause: Cause) -> Result<Value, String> {
-    let (Branch::Value(a), Branch::Value(b)) = (yes, no) else {
+    let (Branch::Value(a) | Branch::Fallible(a), Branch::Value(b) | Branch::Fallible(b)) = (yes, no) else {
         return Ok(Value::unknown(Type::Dynamic, cause));
     };
+    let fallible = matches!(yes, Branch::Fallible(_)) || matches!(no, Branch::Fallible(_));
     let marks = a.deep_marks().union(b.deep_marks());
-    let null = |v: &Value| matches!(v.data(), Data::Null(Type::Dynamic));
-    let ty = match (null(a), null(b)) {
+    let ty = match (untyped_null(a), untyped_null(b)) {
         (true, true) => return Ok(a.clone()),
         (true, false) => b.ty(),
         (false, true) => a.ty(),
-        _ if !a.is_settled() || !b.is_settled() => return Ok(Value::unknown(Type::Dynamic, cause).marked(marks)),
-        _ => common(a, b)?,
+        _ if !a.is_settled() || !b.is_settled() || fallible && a.ty() != b.ty() => {
+            return Ok(Value::unknown(Type::Dynamic, cause).marked(marks));
+        }
+        _ => match common(a, b) {
+            Ok(ty) => ty,
+            Err(_) if !a.is_wholly_known() || !b.is_wholly_known() => {
+                return Ok(Value::unknown(Type::Dynamic, cause).marked(marks));
+            }
+            Err(mismatch) => return Err(mismatch),
+        },
     };
     let (Ok(a), Ok(b)) = (convert(a, &ty), convert(b, &ty)) else {
         return Ok(Value::unknown(ty, cause).marked(marks));

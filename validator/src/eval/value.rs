@@ -221,12 +221,14 @@ pub enum Data {
 pub struct Value {
     data: Data,
     marks: Marks,
+    /// A null whose type is not certain yet.
+    open: bool,
     origin: Origin,
 }
 
 impl From<Data> for Value {
     fn from(data: Data) -> Self {
-        Self { data, marks: Marks::NONE, origin: Origin::default() }
+        Self { data, marks: Marks::NONE, open: false, origin: Origin::default() }
     }
 }
 
@@ -234,6 +236,10 @@ impl Value {
     /// Null of a type.
     pub fn null(ty: Type) -> Self {
         Data::Null(ty).into()
+    }
+    /// A null that will have some type, which is not certain yet.
+    pub fn open_null() -> Self {
+        Self { open: true, ..Self::null(Type::Dynamic) }
     }
     /// A bool.
     pub fn bool(value: bool) -> Self {
@@ -279,7 +285,9 @@ impl Value {
     /// the set is unknown, because not even its length is certain.
     pub fn set(element: Type, items: Vec<Self>) -> Self {
         let meta = Meta::of(items.iter());
-        if meta.unknown {
+        // Terraform keeps both zeros of a set apart, in no certain order.
+        let minus_zero = |v: &Self| v.as_number().is_some_and(|n| n.is_zero() && n.is_negative());
+        if meta.unknown || items.iter().any(minus_zero) {
             let most = items.len();
             let refinement = Refinement { not_null: true, min_len: 1, max_len: Some(most), ..Refinement::default() };
             let cause = items.iter().find_map(Self::deep_cause).unwrap_or_else(|| Cause::new(CauseKind::Failed, "set"));
@@ -383,7 +391,7 @@ impl Value {
             Data::Map(d) | Data::Object(d) => d.meta,
             Data::String(s) => Meta { size: 16 + s.len() as u64, ..Meta::default() },
             Data::Unknown(u) => Meta { size: 32, unknown: true, unsettled: u.ty.has_dynamic(), ..Meta::default() },
-            _ => Meta { size: 16, ..Meta::default() },
+            _ => Meta { size: 16, unsettled: self.open, ..Meta::default() },
         };
         meta.marks = meta.marks.union(self.marks);
         meta
@@ -524,6 +532,15 @@ impl Value {
             Data::Map(d) => Type::map(d.element.clone()),
             Data::Tuple(s) => Type::tuple(s.items.iter().map(Self::ty).collect::<Vec<_>>()),
             Data::Object(d) => Type::object(d.items.iter().map(|(k, v)| (k.clone(), v.ty())).collect()),
+        }
+    }
+
+    /// Its type where that costs nothing: a known tuple or object shows no elements here, so only its kind means anything.
+    pub fn shape(&self) -> Type {
+        match &self.data {
+            Data::Tuple(_) => Type::tuple(Vec::new()),
+            Data::Object(_) => Type::object(BTreeMap::new()),
+            _ => self.ty(),
         }
     }
 
@@ -750,7 +767,7 @@ fn push_quoted(text: &str, key: &mut Vec<u8>) {
             '\t' => key.extend_from_slice(b"\\t"),
             '\u{b}' => key.extend_from_slice(b"\\v"),
             c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                key.extend_from_slice(format!("\\x{:02x}", c as u32).as_bytes())
+                key.extend_from_slice(format!("\\x{:02x}", c as u32).as_bytes());
             }
             c => key.extend_from_slice(c.to_string().as_bytes()),
         }

@@ -1,18 +1,23 @@
 //! Random expressions by a grammar with types: most of them mean something, some of them are wrong on purpose.
 
 /// A small generator of numbers; the seed decides everything.
-pub struct Random(u64);
+pub struct Random {
+    state: u64,
+    /// Of a hundred leaves, how many are one of the variables `u0` to `u5`: a number, a text, a bool, a list of text, an object and
+    /// a list of objects.
+    pub variables: usize,
+}
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, variables: 0 }
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
     pub fn below(&mut self, n: usize) -> usize {
@@ -253,6 +258,19 @@ fn text(random: &mut Random, depth: usize) -> String {
 }
 
 fn leaf(random: &mut Random, kind: Kind) -> String {
+    if random.below(100) < random.variables {
+        return match kind {
+            Kind::Number => "u0",
+            Kind::Text => "u1",
+            Kind::Bool => "u2",
+            Kind::Numbers => "[u0, u0]",
+            Kind::Texts => "u3",
+            Kind::Object => "u4",
+            Kind::Objects => "u5",
+            Kind::Any => "u1",
+        }
+        .into();
+    }
     match kind {
         Kind::Number => random
             .pick(&["0", "1", "2", "7", "10", "255", "0.1", "2.5", "1e3", "100.25", "\"3\"", "-4", "1.10", "0.333"]),

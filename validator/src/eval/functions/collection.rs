@@ -21,11 +21,11 @@ pub(super) fn length(call: &Call<'_>) -> Outcome {
     if let Some(text) = value.as_str() {
         return Ok(super::text::graphemes(text).map_or_else(|| call.unknown(Type::Number), |g| Value::count(g.len())));
     }
-    match value.ty() {
+    match value.shape() {
         Type::Bool | Type::Number => {
             Err(Fault::argument(0, "argument must be a string, a collection type, or a structural type"))
         }
-        Type::Object(o) => Ok(Value::count(o.attributes.len())),
+        Type::Object(o) => Ok(Value::count(value.len().unwrap_or(o.attributes.len()))),
         _ if value.len().is_some() => Ok(Value::count(value.len().unwrap_or(0))),
         _ => {
             let Some(unknown) = value.as_unknown() else { return Ok(call.unknown(Type::Number)) };
@@ -89,7 +89,7 @@ pub(super) fn coalescelist(call: &Call<'_>) -> Outcome {
     if call.args.is_empty() {
         return Err(Fault::call("at least one argument is required"));
     }
-    let known = |v: &Value| v.is_known();
+    let known = |v: &Value| v.is_known() && v.is_settled();
     if call.args.iter().all(known) && !call.args.iter().all(|v| matches!(v.ty(), Type::List(_) | Type::Tuple(_))) {
         return Err(Fault::call("coalescelist arguments must be lists or tuples"));
     }
@@ -115,12 +115,15 @@ pub(super) fn concat(call: &Call<'_>) -> Outcome {
         return Err(Fault::call("at least one argument is required"));
     }
     for (i, arg) in call.args.iter().enumerate() {
-        if !matches!(arg.ty(), Type::List(_) | Type::Tuple(_) | Type::Dynamic) {
+        if !matches!(arg.shape(), Type::List(_) | Type::Tuple(_) | Type::Dynamic) {
             return Err(Fault::argument(
                 i,
                 format!("all arguments must be lists or tuples; got {}", arg.ty().friendly()),
             ));
         }
+    }
+    if call.args.iter().any(|a| !a.is_known() && !a.is_settled()) {
+        return Ok(call.undecided());
     }
     let all_lists = call.args.iter().all(|a| matches!(a.ty(), Type::List(_)));
     if all_lists {
@@ -162,7 +165,7 @@ fn concat_lists(call: &Call<'_>, ty: &Type) -> Outcome {
 
 pub(super) fn contains(call: &Call<'_>) -> Outcome {
     let (list, wanted) = (call.arg(0)?, call.arg(1)?);
-    if !matches!(list.ty(), Type::List(_) | Type::Set(_) | Type::Tuple(_) | Type::Dynamic) {
+    if !matches!(list.shape(), Type::List(_) | Type::Set(_) | Type::Tuple(_) | Type::Dynamic) {
         return Err(Fault::call("argument must be list, tuple, or set"));
     }
     let Some(items) = list.as_seq() else { return Ok(call.unknown(Type::Bool)) };
@@ -208,7 +211,7 @@ pub(super) fn chunklist(call: &Call<'_>) -> Outcome {
 
 pub(super) fn element(call: &Call<'_>) -> Outcome {
     let list = call.arg(0)?;
-    match list.ty() {
+    match list.shape() {
         Type::List(_) | Type::Tuple(_) | Type::Dynamic => {}
         other => return Err(Fault::call(format!("cannot read elements from {}", other.friendly()))),
     }
@@ -217,6 +220,10 @@ pub(super) fn element(call: &Call<'_>) -> Outcome {
         return Ok(Value::unknown(ty, call.arg(1)?.deep_cause().unwrap_or_else(|| call.not_computed())));
     }
     let index = call.int(1)?;
+    if index < 0 {
+        // An error in Terraform 1.11, the last elements in later versions.
+        return Ok(call.undecided());
+    }
     let pick = |len: usize| usize::try_from(index.rem_euclid(len as i64)).unwrap_or(0);
     let empty = || Fault::call("cannot use element function with an empty list");
     match (list.as_seq(), list.as_unknown()) {
@@ -274,7 +281,7 @@ fn push_flat(value: &Value, items: &mut Vec<Value>, marks: &mut Marks) -> bool {
 
 pub(super) fn index(call: &Call<'_>) -> Outcome {
     let (list, wanted) = (call.arg(0)?, call.arg(1)?);
-    if !matches!(list.ty(), Type::List(_) | Type::Tuple(_) | Type::Dynamic) {
+    if !matches!(list.shape(), Type::List(_) | Type::Tuple(_) | Type::Dynamic) {
         return Err(Fault::call("argument must be a list or tuple"));
     }
     let Some(items) = list.as_seq() else { return Ok(call.unknown(Type::Number)) };
@@ -321,7 +328,7 @@ pub(super) fn lookup(call: &Call<'_>) -> Outcome {
         return Err(Fault::call(format!("lookup() takes two or three arguments, got {}", call.args.len())));
     }
     let (map, key, default) = (call.arg(0)?, call.arg(1)?, call.args.get(2));
-    let ty = map.ty();
+    let ty = map.shape();
     match &ty {
         Type::Object(_) | Type::Dynamic => {}
         Type::Map(element) => {
@@ -386,12 +393,15 @@ pub(super) fn matchkeys(call: &Call<'_>) -> Outcome {
 
 pub(super) fn merge(call: &Call<'_>) -> Outcome {
     for arg in &call.args {
-        if !arg.is_untyped() && !arg.ty().is_mapping() {
+        if !arg.is_untyped() && !arg.shape().is_mapping() {
             return Err(Fault::call(format!("arguments must be maps or objects, got \"{}\"", arg.ty().friendly())));
         }
     }
     if call.args.is_empty() {
         return Ok(Value::object(BTreeMap::new()));
+    }
+    if call.args.iter().any(|a| a.is_null() && !a.is_settled()) {
+        return Ok(call.undecided());
     }
     if call.args.iter().any(|a| matches!(a.data(), Data::Null(Type::Dynamic))) {
         // Terraform itself has no type for the result of a merge with an untyped null.

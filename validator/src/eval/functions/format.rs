@@ -20,7 +20,7 @@ pub fn general(n: &Number, digits: Option<usize>) -> String {
             round_decimal(&all, point, limit.max(1) as i64 - point)
         }
     };
-    let sign = if n.signum() < 0 { "-" } else { "" };
+    let sign = if n.is_negative() { "-" } else { "" };
     let len = mantissa.len() as i64;
     let threshold = match digits {
         None => 6,
@@ -78,7 +78,8 @@ pub(super) fn format(call: &Call<'_>) -> Outcome {
     };
     let Some(text) = template.as_str() else { return Ok(unknown(None)) };
     let rest = call.args.get(1..).unwrap_or_default();
-    if rest.iter().any(|a| !a.is_wholly_known()) {
+    // Terraform has no definite result for a null without a type.
+    if rest.iter().any(|a| !a.is_wholly_known() || a.is_untyped()) {
         return Ok(unknown(text.find('%').map(|at| &text[..at])));
     }
     Ok(apply(call, text, rest)?.map_or_else(|| unknown(None), Value::string))
@@ -93,9 +94,12 @@ pub(super) fn formatlist(call: &Call<'_>) -> Outcome {
         let only = apply(call, text, &[])?;
         return Ok(Value::list(Type::String, vec![only.map_or_else(|| call.unknown(Type::String), Value::string)]));
     }
+    if rest.iter().any(Value::is_untyped) {
+        return Ok(call.unknown(list));
+    }
     let mut length: Option<usize> = None;
     for (i, arg) in rest.iter().enumerate() {
-        if !arg.is_null() && arg.ty().is_sequence() || arg.is_untyped() && !arg.is_null() {
+        if !arg.is_null() && arg.ty().is_sequence() {
             let Some(items) = arg.as_seq() else { return Ok(call.unknown(list)) };
             if length.is_some_and(|l| l != items.len()) {
                 return Err(Fault::argument(i + 1, format!("argument {} has an inconsistent length", i + 1)));
@@ -107,7 +111,8 @@ pub(super) fn formatlist(call: &Call<'_>) -> Outcome {
     let mut bytes = 0u64;
     for row in 0..length.unwrap_or(1) {
         let args: Vec<Value> = rest.iter().map(|a| a.as_seq().and_then(|s| s.get(row)).unwrap_or(a).clone()).collect();
-        let result = if args.iter().all(Value::is_wholly_known) { apply(call, text, &args)? } else { None };
+        let result =
+            if args.iter().all(|a| a.is_wholly_known() && !a.is_untyped()) { apply(call, text, &args)? } else { None };
         bytes += result.as_ref().map_or(0, String::len) as u64 + 32;
         if !call.fits(bytes) {
             return Ok(call.too_large(list));
@@ -314,7 +319,7 @@ fn fraction(verb: &Verb, n: &Number) -> String {
             if verb.mode == 'G' { text.to_ascii_uppercase() } else { text }
         }
     };
-    let sign = if n.signum() < 0 {
+    let sign = if n.is_negative() {
         "-"
     } else if verb.plus {
         "+"

@@ -91,13 +91,12 @@ pub(super) fn jsondecode(call: &Call<'_>) -> Outcome {
 /// A value of the type that the JSON implies: objects and tuples.
 pub fn decode(text: &str) -> Result<Value, String> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = <&serde_json::value::RawValue as serde::Deserialize>::deserialize(&mut reader)
-        .map_err(|e| e.to_string())
-        .and_then(|raw| {
+    <&serde_json::value::RawValue as serde::Deserialize>::deserialize(&mut reader).map_err(|e| e.to_string()).and_then(
+        |raw| {
             reader.end().map_err(|_| "extra characters after the JSON value".to_string())?;
             parse(raw.get(), 0)
-        });
-    value
+        },
+    )
 }
 
 /// Levels of JSON that are read; serde_json itself reads 128.
@@ -126,7 +125,8 @@ fn parse(raw: &str, depth: usize) -> Result<Value, String> {
                 let value = parse(part.get(), depth + 1)?;
                 let name = crate::eval::value::normal_form(&name);
                 if items.get(&name).is_some_and(|old| old.ty() != value.ty()) {
-                    return Err(format!("duplicate \"{name}\" property in JSON object"));
+                    // The last one counts in Terraform 1.11; later versions refuse it.
+                    return Ok(not_analysed("JSON with a repeated property"));
                 }
                 items.insert(name, value);
             }

@@ -56,7 +56,7 @@ fn to(call: &Call<'_>, ty: &Type) -> Outcome {
     let value = call.arg(0)?;
     let from = value.ty();
     let cannot = || Fault::argument(0, format!("cannot convert {} to {}", from.friendly(), constraint_name(ty)));
-    if from != *ty && !convertible(&from, ty, Mode::Unsafe) {
+    if value.is_settled() && from != *ty && !convertible(&from, ty, Mode::Unsafe) {
         return Err(cannot());
     }
     convert(value, ty).map_err(|e| Fault::argument(0, format!("{}: {e}", cannot().message)))

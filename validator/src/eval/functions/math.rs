@@ -13,7 +13,7 @@ fn known(call: &Call<'_>, number: Option<Number>) -> Value {
 
 pub(super) fn abs(call: &Call<'_>) -> Outcome {
     let n = call.number(0)?;
-    Ok(Value::number(if n.signum() < 0 { n.neg() } else { n.clone() }))
+    Ok(Value::number(if n.is_negative() { n.neg() } else { n.clone() }))
 }
 
 pub(super) fn ceil(call: &Call<'_>) -> Outcome {
@@ -90,6 +90,7 @@ pub(super) fn parseint(call: &Call<'_>) -> Outcome {
     Ok(known(call, Number::integer(value)))
 }
 
+#[expect(clippy::float_cmp, reason = "exact special cases of the definition")]
 /// Whole powers, computed step by step as Terraform's runtime does; others need its own exponential and stay unknown.
 pub(super) fn pow(call: &Call<'_>) -> Outcome {
     let (Some(base), Some(power)) = (call.number(0)?.to_f64(), call.number(1)?.to_f64()) else {
@@ -142,6 +143,7 @@ fn split(value: f64) -> (f64, i64) {
     (f64::from_bits((bits & !(0x7ff << 52)) | (1022 << 52)), exponent)
 }
 
+#[expect(clippy::float_cmp, reason = "an exact special case of the definition")]
 /// The quotient of two natural logarithms, each by the reduction and polynomial that Terraform's runtime uses.
 pub(super) fn log(call: &Call<'_>) -> Outcome {
     let (Some(value), Some(base)) = (call.number(0)?.to_f64(), call.number(1)?.to_f64()) else {
@@ -182,7 +184,8 @@ fn natural_log(x: f64) -> f64 {
 
 /// Numbers from start to end, at most 1,024 of them.
 pub(super) fn range(call: &Call<'_>) -> Outcome {
-    let (zero, one) = (Number::count(0), Number::count(1));
+    // The implied start has the precision of 64-bit floats, the implied step that of counts.
+    let (zero, one) = (Number::float(0.0).unwrap_or_else(|| Number::count(0)), Number::count(1));
     let n = |i: usize| call.number(i).cloned();
     let step_towards = |start: &Number, end: &Number| if end < start { one.neg() } else { one.clone() };
     let (start, end, step) = match call.args.len() {

@@ -74,7 +74,7 @@ fn differs(pattern: &str, text: &str) -> bool {
                 let body: String = chars[i + 1..].iter().take_while(|c| **c != '}').collect();
                 let (low, high) = body.split_once(',').unwrap_or((&body, "0"));
                 let count = |s: &str, empty: bool| s.parse::<u32>().is_ok_and(|n| n <= 1_000) || empty && s.is_empty();
-                if !(count(low, false) && count(high, true)) || !chars[i + 1..].contains(&'}') {
+                if !(count(low, false) && count(high, true) && chars[i + 1..].contains(&'}')) {
                     return true;
                 }
             }

@@ -115,6 +115,17 @@ pub(super) fn product(call: &Call<'_>) -> Outcome {
             .flat_map(|row| factor.iter().map(move |v| row.iter().cloned().chain([v.clone()]).collect::<Vec<_>>()))
             .collect();
     }
-    let rows = rows.into_iter().map(Value::tuple).collect();
+    let rows: Vec<Value> = rows.into_iter().map(Value::tuple).collect();
+    let element = match rows.first() {
+        // Elements that have nothing in common but "any" do not make a collection.
+        Some(first) if element.has_dynamic() => {
+            let ty = first.ty();
+            if rows.iter().any(|row| row.ty() != ty) {
+                return Err(Fault::call("all elements must be of the same type"));
+            }
+            ty
+        }
+        _ => element,
+    };
     Ok(if ordered { Value::list(element, rows) } else { Value::set(element, rows) })
 }

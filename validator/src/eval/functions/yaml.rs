@@ -17,7 +17,12 @@ pub(super) fn yamlencode(call: &Call<'_>) -> Outcome {
         return Ok(call.too_large(Type::String));
     }
     let mut out = String::new();
-    Ok(match write(value, 0, &mut out) {
+    let written = write(value, 0, &mut out);
+    if matches!(value.data(), Data::Null(_) | Data::Bool(_) | Data::Number(_)) {
+        // A lone plain scalar is ended explicitly.
+        out.push_str("...\n");
+    }
+    Ok(match written {
         Some(()) => Value::string(out),
         None => call.unknown(Type::String),
     })
