@@ -105,7 +105,9 @@ fn formats(words: &[String]) -> Result<Vec<(Format, Option<PathBuf>)>, String> {
     };
     let all = words.iter().map(one).collect::<Result<Vec<_>, _>>()?;
     if all.iter().filter(|(_, file)| file.is_none()).count() > 1 {
-        return Err("only one --format goes to stdout: give the others a file, as in --format sarif=report.sarif".into());
+        return Err(
+            "only one --format goes to stdout: give the others a file, as in --format sarif=report.sarif".into()
+        );
     }
     Ok(all)
 }

@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(wrong_usage()) } else { ExitCode::SUCCESS };
         }
     };
     let connection = cli.connection.clone();
@@ -100,6 +100,11 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// 2, and 3 for `lint`, whose 2 says that its input is at fault.
+fn wrong_usage() -> u8 {
+    if std::env::args_os().skip(1).any(|word| word == "lint") { 3 } else { 2 }
 }
 
 fn start(cli: Cli) -> Result<ExitCode, Failure> {

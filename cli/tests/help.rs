@@ -8,7 +8,7 @@ use common::{run, sampan, text};
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 23] = [
+    let verbs: [&[&str]; 26] = [
         &[],
         &["dev"],
         &["server"],
@@ -28,6 +28,9 @@ fn every_verb_explains_itself() {
         &["rollout", "history"],
         &["doctor"],
         &["conformance"],
+        &["lint"],
+        &["lint", "rules"],
+        &["explain"],
         &["version"],
         &["completions"],
         &["get", "instances"],

@@ -1,6 +1,6 @@
 //! One run: paths to modules, modules to findings, findings to a report.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use crate::config::{FailOn, matches};
 use crate::eval::budget::Limits;
 use crate::eval::definition::{Definitions, Kind, Source};
 use crate::eval::disk::Disk;
+use crate::eval::expand::BodyView;
+use crate::eval::expr::Failure;
 use crate::eval::functions::{Files, NoFiles};
 use crate::eval::graph::{Graph, Instance, Module, Program, with_stack};
 use crate::finding::{Finding, Place, Severity, Undetermined};
@@ -272,11 +274,15 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     };
     let graph = Graph::new(&program);
     graph.run();
-    let mut resources = Vec::new();
-    collect(&graph, &graph.root(), "", &mut resources);
+    let mut all = Collected::default();
+    collect(&graph, &graph.root(), "", &mut all);
+    let Collected { resources, dead, failures, .. } = all;
     found.resources += resources.len();
     for resource in &resources {
         one_resource(resource, &mut sink);
+    }
+    for resource in &dead {
+        sink.findings.extend(resource.check().0);
     }
     for rule in RULES {
         rule.all(&resources, &mut sink);
@@ -286,7 +292,9 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
         .filter(|folder| tree.folders[**folder].incomplete)
         .flat_map(|folder| tree.folders[*folder].files.iter().copied())
         .collect();
-    for failure in graph.failures() {
+    let failures: BTreeMap<_, _> =
+        graph.failures().into_iter().chain(failures).map(|f| ((f.site, f.message.clone()), f)).collect();
+    for failure in failures.into_values() {
         // What was not read may be what is missed here.
         if !incomplete.contains(&failure.site.file) {
             let span = Span::new(failure.site.start, failure.site.end);
@@ -323,21 +331,48 @@ fn one_resource(resource: &Resource, sink: &mut Sink<'_>) {
     }
 }
 
-/// Every instance of every resource of Sampan, below all calls.
-fn collect(graph: &Graph<'_>, instance: &Rc<Instance>, prefix: &str, out: &mut Vec<Resource>) {
+/// What the resources of a configuration are.
+#[derive(Default)]
+struct Collected {
+    resources: Vec<Resource>,
+    /// Of those that have no instance: what could be wrong as soon as they have one.
+    dead: Vec<Resource>,
+    failures: Vec<Failure>,
+    /// Modules with their arguments of which the errors are known.
+    seen: HashSet<*const Instance>,
+}
+
+/// Every instance of every resource of Sampan, below all calls. Those of other providers are evaluated for their
+/// references.
+fn collect(graph: &Graph<'_>, instance: &Rc<Instance>, prefix: &str, out: &mut Collected) {
+    let first = out.seen.insert(Rc::as_ptr(instance));
     let definitions = graph.definitions(instance);
     for (id, definition) in &definitions.resources {
-        if id.0 != Kind::Managed || out.len() >= MAX_RESOURCES {
+        let ours = id.0 == Kind::Managed && id.1.starts_with("sampan_");
+        if out.resources.len() >= MAX_RESOURCES || !first && !ours {
             continue;
         }
-        for view in graph.resource_views(instance, id) {
-            out.extend(Resource::new(prefix, view, definition));
+        let views = graph.resource_views(instance, id);
+        if views.is_empty() && ours {
+            let view = graph.resource_as_if(instance, id);
+            out.dead.extend(view.and_then(|view| Resource::new(prefix, view, definition)));
+        }
+        for view in views {
+            failures_in(&view.body, &mut out.failures);
+            out.resources.extend(Resource::new(prefix, view, definition));
         }
     }
     for call in graph.calls(instance) {
         if let Some(child) = &call.instance {
             collect(graph, child, &format!("{prefix}module.{}{}.", call.name, call.each.key), out);
         }
+    }
+}
+
+fn failures_in(body: &BodyView, out: &mut Vec<Failure>) {
+    out.extend(body.attributes.iter().filter_map(|a| a.value.as_ref().err().cloned()));
+    for block in &body.blocks {
+        failures_in(&block.body, out);
     }
 }
 
