@@ -248,7 +248,9 @@ impl<'a> Graph<'a> {
             .iter()
             .map(|each| self.resource_view(instance, id, definition, each))
             .collect();
-        instance.views.borrow_mut().insert(id.clone(), Rc::new(views.clone()));
+        if instance.callers.get() > 1 {
+            instance.views.borrow_mut().insert(id.clone(), Rc::new(views.clone()));
+        }
         views
     }
 

@@ -132,11 +132,13 @@ pub struct Instance {
     /// Index of the module.
     pub module: usize,
     depth: u16,
+    /// How many calls it stands for.
+    pub(super) callers: Cell<u32>,
     inputs: Inputs,
     memo: RefCell<HashMap<Node, State>>,
     expansions: RefCell<HashMap<Node, Rc<Vec<Each>>>>,
     children: RefCell<HashMap<(Arc<str>, Key), Child>>,
-    /// Resources as they are looked at, shared by all calls of the module with these arguments.
+    /// Resources as they are looked at, where several calls share them.
     pub(super) views: RefCell<HashMap<ResourceId, Rc<Vec<ResourceView>>>>,
 }
 
@@ -243,6 +245,7 @@ impl<'a> Graph<'a> {
         Rc::new(Instance {
             module,
             depth,
+            callers: Cell::new(0),
             inputs,
             memo: RefCell::default(),
             expansions: RefCell::default(),
@@ -541,6 +544,7 @@ impl<'a> Graph<'a> {
             return Some(child.clone());
         }
         let child = self.instance(module, inputs, depth);
+        child.callers.set(child.callers.get().saturating_add(1));
         instance.children.borrow_mut().insert(key, Child::Done(child.clone()));
         Some(child)
     }

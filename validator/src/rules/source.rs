@@ -142,7 +142,7 @@ impl Check for UnusedDeclaration {
             for block in &source.ast.body.blocks {
                 match (&*block.kind.text, block.label(0), block.label(1)) {
                     ("variable", Some(name), _) => {
-                        unused("variable", &format!("var.{name}"), source.file, block.header)
+                        unused("variable", &format!("var.{name}"), source.file, block.header);
                     }
                     ("locals", _, _) => {
                         for a in &block.body.attributes {
