@@ -233,7 +233,7 @@ mod tests {
     fn a_file_is_read_and_what_it_does_not_know_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        let mut write = |text: &str| {
+        let write = |text: &str| {
             std::fs::write(&path, text).unwrap();
             read(&path)
         };
