@@ -105,7 +105,7 @@ fn several_formats_come_from_one_run_and_carry_the_same_findings() {
     for format in formats {
         let report = std::fs::read_to_string(folder.path().join(format!("out.{format}"))).unwrap();
         for id in ["SMP008", "SMP301", "SMP302"] {
-            assert_eq!(report.contains(id), true, "{format} has no {id}");
+            assert!(report.contains(id), "{format} has no {id}");
         }
     }
     let read = |name: &str| -> Value {
@@ -176,7 +176,7 @@ fn modules_overrides_and_hostile_folders_are_read_within_bounds() {
     let (code, stdout, _) = lint(folder.path(), &[".", "--format", "compact"]);
     assert_eq!(code, 2, "{stdout}");
     for part in [
-        "child/main.tf:7:25: warning[SMP301]",
+        "child/main.tf:8:25: warning[SMP301]",
         "child/override.tf:2:14: error[SMP006]",
         "large.tf:1:1: error[SMP908] the file has 1073741824 bytes",
         "latin.tf:2:12: error[SMP900] these bytes are no UTF-8",

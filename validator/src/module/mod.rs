@@ -1,5 +1,6 @@
 //! Files to modules. Nothing is fetched, no link out of a folder is walked, and every read is bounded.
 
+mod json;
 mod read;
 pub mod tfvars;
 
@@ -7,12 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::ast::{Ast, Span};
+use crate::ast::Ast;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::finding::{Finding, Place, Severity};
 use crate::parse::parse;
 use crate::source::Lines;
 
+pub use json::parse_json;
 pub use read::{MAX_BYTES, read_bounded};
 
 /// Levels of module calls; more is an error in Terraform's practice and a mistake here.
@@ -186,12 +188,8 @@ impl Tree {
 
     /// Parses a file; its index, and whether all of it was understood.
     pub fn add(&mut self, name: String, text: Vec<u8>, overrides: bool) -> (u32, bool) {
-        let (ast, diagnostics) = if Path::new(&name).extension().is_some_and(|e| e == "json") {
-            let why = "configuration in JSON is not read yet";
-            (Ast::default(), vec![Diagnostic::limit(Span::default(), why)])
-        } else {
-            parse(&text)
-        };
+        let is_json = Path::new(&name).extension().is_some_and(|e| e == "json");
+        let (ast, diagnostics) = if is_json { parse_json(&text) } else { parse(&text) };
         let index = self.files.len() as u32;
         let complete = diagnostics.is_empty();
         for diagnostic in diagnostics {

@@ -127,6 +127,7 @@ pub static RULES: &[&dyn Check] = &[
     &source::ModuleArgument,
     &source::Unreadable,
     &source::ComputedSet,
+    &source::UnknownType,
 ];
 
 /// Rules of the schema: id, and what it says.

@@ -27,6 +27,27 @@ impl Check for Unreadable {
     }
 }
 
+rule!(UnknownType, "SMP911", "unknown-type", Error);
+impl Check for UnknownType {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        let types: Vec<String> = sampan_schema::KINDS.iter().map(|k| format!("sampan_{}", k.name)).collect();
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+        for source in &module.sources {
+            for block in source.ast.body.blocks_of("resource") {
+                let Some(label) = block.labels.first() else { continue };
+                if label.text.starts_with("sampan_") && !types.contains(&&*label.text) {
+                    let hint = crate::view::did_you_mean(&label.text, &types);
+                    let message = format!("there is no resource {}: there are {}{hint}", label.text, types.join(", "));
+                    out.push(finding(&Self::META, source.file, label.span, message));
+                }
+            }
+        }
+    }
+}
+
 rule!(ComputedSet, "SMP910", "computed-set", Error);
 impl Check for ComputedSet {
     fn meta(&self) -> &'static Meta {
