@@ -530,9 +530,10 @@ impl Expressions<'_> {
             // The type comes from what the elements would have given.
             let open = Value::unknown((**element).clone(), Cause::new(CauseKind::NotAnalysed, "splat"));
             let met = self.budget.replace_met_unknown(false);
-            let item = each(&open).map_or(Type::Dynamic, |v| v.ty());
+            let item = each(&open);
             self.budget.replace_met_unknown(met);
-            return Ok(Value::list(item, Vec::new()).marked(marks));
+            // What no element could give is an error without elements too.
+            return Ok(Value::list(item?.ty(), Vec::new()).marked(marks));
         };
         if results.iter().all(|v| v.ty() == first) {
             return Ok(Value::list(first, results).marked(marks));

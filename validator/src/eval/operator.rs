@@ -229,7 +229,9 @@ pub fn either(yes: &Branch, no: &Branch, cause: Cause) -> Result<Value, String> 
     let (Ok(a), Ok(b)) = (convert(a, &ty), convert(b, &ty)) else {
         return Ok(Value::unknown(ty, cause).marked(marks));
     };
-    if a.is_wholly_known() && b.is_wholly_known() && a.equals(&b).as_bool() == Some(true) && a.ty() == b.ty() {
+    // A condition that failed, or may have, decides for neither side.
+    let sound = cause.kind != CauseKind::Failed;
+    if sound && a.is_wholly_known() && b.is_wholly_known() && a.equals(&b).as_bool() == Some(true) && a.ty() == b.ty() {
         return Ok(a.marked(marks));
     }
     let bound = |v: &Value, upper: bool| match (v.as_number(), v.as_unknown()) {

@@ -89,9 +89,11 @@ pub(super) fn coalescelist(call: &Call<'_>) -> Outcome {
     if call.args.is_empty() {
         return Err(Fault::call("at least one argument is required"));
     }
-    let known = |v: &Value| v.is_known() && v.is_settled();
-    if call.args.iter().all(known) && !call.args.iter().all(|v| matches!(v.ty(), Type::List(_) | Type::Tuple(_))) {
-        return Err(Fault::call("coalescelist arguments must be lists or tuples"));
+    for arg in call.args.iter().take_while(|v| v.is_known()) {
+        let open_null = arg.is_null() && !arg.is_settled();
+        if !open_null && !matches!(arg.shape(), Type::List(_) | Type::Tuple(_)) {
+            return Err(Fault::call("coalescelist arguments must be lists or tuples"));
+        }
     }
     for arg in &call.args {
         if !arg.is_known() {
