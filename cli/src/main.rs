@@ -1,7 +1,7 @@
 //! `sampan`: the server and the command line, one file per verb.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage; `exec` passes on that
-//! of its command, `conformance` ends with 3 when the class is absent.
+//! of its command, `conformance` ends with 3 when the class is absent, and `lint` has 0, 1, 2 and 3 of its own.
 
 mod completions;
 mod conformance;
@@ -12,7 +12,9 @@ mod doctor;
 mod error;
 mod events;
 mod exec;
+mod explain;
 mod get;
+mod lint;
 mod logs;
 mod output;
 mod progress;
@@ -73,6 +75,10 @@ enum Verb {
     Conformance(conformance::Args),
     /// Try a policy on a load that was recorded or made up; needs no server.
     Simulate(simulate::Args),
+    /// Check Terraform configuration: the rules of the API and more, without terraform, provider or network.
+    Lint(lint::Args),
+    /// Say what a rule of `sampan lint` is about.
+    Explain(explain::Args),
     /// Show the version.
     Version,
     /// Print completions of a shell.
@@ -84,7 +90,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(wrong_usage()) } else { ExitCode::SUCCESS };
         }
     };
     let connection = cli.connection.clone();
@@ -97,6 +103,11 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// 2, and 3 for `lint`, whose 2 says that its input is at fault.
+fn wrong_usage() -> u8 {
+    if std::env::args_os().skip(1).any(|word| word == "lint") { 3 } else { 2 }
 }
 
 fn start(cli: Cli) -> Result<ExitCode, Failure> {
@@ -127,6 +138,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Doctor => doctor::run(out),
         Verb::Conformance(args) => conformance::run(args, out).await,
         Verb::Simulate(args) => simulate::run(args, out),
+        Verb::Lint(args) => lint::run(args, out),
+        Verb::Explain(args) => explain::run(&args, out),
         Verb::Version => version::run(out),
         Verb::Completions(args) => completions::run(args, out),
     }

@@ -8,7 +8,7 @@ use common::{run, sampan, text};
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 25] = [
+    let verbs: [&[&str]; 28] = [
         &[],
         &["dev"],
         &["server"],
@@ -30,6 +30,9 @@ fn every_verb_explains_itself() {
         &["conformance"],
         &["simulate"],
         &["simulate", "scaling"],
+        &["lint"],
+        &["lint", "rules"],
+        &["explain"],
         &["version"],
         &["completions"],
         &["get", "instances"],

@@ -13,6 +13,7 @@ pub const TABLE: &[Edges] = &[
     Edges { name: "tf-plugin", may_use: &[] },
     Edges { name: "sampan-client", may_use: &["sampan-schema"] },
     Edges { name: "terraform-provider-sampan", may_use: &["sampan-schema", "sampan-client", "tf-plugin"] },
+    Edges { name: "sampan-validator", may_use: &["sampan-schema"] },
     Edges { name: "sampan-engine", may_use: &["sampan-schema"] },
     Edges { name: "sampan-store", may_use: &["sampan-schema"] },
     Edges { name: "sampan-gateway", may_use: &["sampan-engine"] },
@@ -23,12 +24,26 @@ pub const TABLE: &[Edges] = &[
     },
     Edges {
         name: "sampan",
-        may_use: &["sampan-schema", "sampan-client", "sampan-engine", "sampan-node", "sampan-server"],
+        may_use: &[
+            "sampan-schema",
+            "sampan-client",
+            "sampan-validator",
+            "sampan-engine",
+            "sampan-node",
+            "sampan-server",
+        ],
     },
     Edges { name: "sampan-testacc", may_use: &["sampan-schema", "sampan-node"] },
     Edges {
         name: "xtask",
-        may_use: &["sampan-schema", "sampan-engine", "sampan-gateway", "sampan-node", "sampan-testacc"],
+        may_use: &[
+            "sampan-schema",
+            "sampan-validator",
+            "sampan-engine",
+            "sampan-gateway",
+            "sampan-node",
+            "sampan-testacc",
+        ],
     },
 ];
 

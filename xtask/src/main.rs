@@ -3,6 +3,7 @@
 mod bench;
 mod generate;
 mod guide;
+mod lint;
 mod page;
 
 use std::process::ExitCode;

@@ -1,0 +1,223 @@
+//! `sampan lint`: 0 fine, 1 findings, 2 input that could not be analysed, 3 wrong usage.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sampan_validator::baseline::Baseline;
+use sampan_validator::config::{self, Config, FailOn};
+use sampan_validator::lint::{Report, Settings, lint};
+use sampan_validator::module::tfvars::Given;
+use sampan_validator::module::{Flavor, read_bounded};
+use sampan_validator::report::{Detail, Format, render};
+use sampan_validator::rules;
+use serde_json::{Value, json};
+
+use crate::error::Failure;
+use crate::output::Output;
+use crate::progress;
+
+/// A folder named `rules` is written `./rules`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Folders or files; a file means its module. A folder without configuration stands for all below it.
+    #[arg(value_name = "PATH", default_value = ".")]
+    paths: Vec<PathBuf>,
+    /// All modules below each folder.
+    #[arg(long)]
+    recursive: bool,
+    /// Value of a variable.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    vars: Vec<String>,
+    /// File of values.
+    #[arg(long = "var-file", value_name = "FILE")]
+    var_files: Vec<PathBuf>,
+    /// Language of the files.
+    #[arg(long, value_name = "NAME", default_value = "terraform", value_parser = ["terraform", "tofu"])]
+    flavor: String,
+    /// Form of the report, to stdout or into a file; may be repeated. One of human, compact, json, sarif, junit, github,
+    /// gitlab, checkstyle.
+    #[arg(long = "format", value_name = "FORM[=FILE]", default_value = "human")]
+    formats: Vec<String>,
+    /// Only these rules.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    select: Vec<String>,
+    /// Not these rules.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    ignore: Vec<String>,
+    /// Least severity that fails the run: error, warning, note or never. Default: warning.
+    #[arg(long, value_name = "SEVERITY")]
+    fail_on: Option<String>,
+    /// Leaves out the findings of this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "write_baseline")]
+    baseline: Option<PathBuf>,
+    /// Writes what is found now as a baseline, and ends with 0.
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
+    /// A module that is not installed is an input that could not be analysed.
+    #[arg(long)]
+    strict_modules: bool,
+    /// Date that the ends of comments are compared with; today without it.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    today: Option<String>,
+    /// Also each rule that could not decide, and what it waits for.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the rules.
+    Rules,
+}
+
+/// Wrong usage ends with 3, because 2 says that the input is at fault.
+const USAGE: u8 = 3;
+
+pub fn run(args: Args, out: &mut Output) -> Result<ExitCode, Failure> {
+    if let Some(Verb::Rules) = args.verb {
+        return list(out);
+    }
+    match checked(&args) {
+        Ok((report, formats)) => write(&args, &report, &formats, out),
+        Err(message) => {
+            progress::say(&format!("error: {message}"));
+            Ok(ExitCode::from(USAGE))
+        }
+    }
+}
+
+fn checked(args: &Args) -> Result<(Report, Vec<(Format, Option<PathBuf>)>), String> {
+    let formats = formats(&args.formats)?;
+    let settings = settings(args)?;
+    Ok((lint(&settings)?, formats))
+}
+
+fn formats(words: &[String]) -> Result<Vec<(Format, Option<PathBuf>)>, String> {
+    let one = |word: &String| {
+        let (name, file) = word.split_once('=').map_or((word.as_str(), None), |(n, f)| (n, Some(PathBuf::from(f))));
+        let known: Vec<&str> = Format::ALL.iter().map(|(name, _)| *name).collect();
+        let format = Format::parse(name);
+        format.map(|f| (f, file)).ok_or_else(|| format!("--format {name}: there are {}", known.join(", ")))
+    };
+    let all = words.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    if all.iter().filter(|(_, file)| file.is_none()).count() > 1 {
+        return Err(
+            "only one --format goes to stdout: give the others a file, as in --format sarif=report.sarif".into()
+        );
+    }
+    Ok(all)
+}
+
+fn rule_ids(option: &str, ids: &[String]) -> Result<std::collections::BTreeSet<String>, String> {
+    match ids.iter().find(|id| !rules::exists(id)) {
+        Some(id) => Err(format!("{option} {id}: there is no such rule; `sampan lint rules` lists them")),
+        None => Ok(ids.iter().cloned().collect()),
+    }
+}
+
+fn settings(args: &Args) -> Result<Settings, String> {
+    let first = args.paths.first().cloned().unwrap_or_else(|| PathBuf::from("."));
+    let config = match config::find(if first.is_file() { first.parent().unwrap_or(Path::new(".")) } else { &first }) {
+        Some(path) => config::read(&path)?,
+        None => Config::default(),
+    };
+    let today = match &args.today {
+        Some(day) if sampan_validator::suppress::is_date(day) => day.clone(),
+        Some(day) => return Err(format!("--today {day}: write it as 2027-03-31")),
+        None => jiff::Timestamp::now().to_string().chars().take(10).collect(),
+    };
+    let mut settings = Settings::new(args.paths.clone(), today);
+    settings.recursive = args.recursive;
+    settings.flavor = if args.flavor == "tofu" { Flavor::Tofu } else { Flavor::Terraform };
+    settings.given = given(args, &config)?;
+    settings.environment = environment();
+    settings.select = rule_ids("--select", &args.select)?;
+    settings.ignore = rule_ids("--ignore", &args.ignore)?;
+    settings.fail_on = match &args.fail_on {
+        Some(word) => FailOn::parse(word).ok_or(format!("--fail-on {word}: error, warning, note or never"))?,
+        None => config.fail_on.unwrap_or_default(),
+    };
+    settings.strict_modules = args.strict_modules;
+    settings.severities = config.severities;
+    settings.per_path = config.per_path;
+    settings.required_labels = config.required_labels;
+    if let Some(production) = config.production {
+        settings.production = production;
+    }
+    if args.write_baseline.is_none()
+        && let Some(path) = args.baseline.as_ref().or(config.baseline.as_ref())
+    {
+        let text = read_bounded(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        settings.baseline = Some(Baseline::read(&text).map_err(|e| format!("{}: {e}", path.display()))?);
+    }
+    Ok(settings)
+}
+
+/// Values in the order in which they count: those of the settings first, then files, then single values.
+fn given(args: &Args, config: &Config) -> Result<Vec<Given>, String> {
+    let files = config.var_files.iter().chain(&args.var_files).map(|path| Given::File(path.clone()));
+    let mut all: Vec<Given> = files.collect();
+    for var in &args.vars {
+        let (name, value) = var.split_once('=').ok_or_else(|| format!("--var {var}: write NAME=VALUE"))?;
+        all.push(Given::Var(name.trim().to_owned(), value.to_owned()));
+    }
+    Ok(all)
+}
+
+fn environment() -> BTreeMap<String, String> {
+    let wanted = |name: &str| name.starts_with("TF_VAR_") || name == "TF_WORKSPACE";
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| wanted(name))
+        .collect()
+}
+
+fn write(
+    args: &Args,
+    report: &Report,
+    formats: &[(Format, Option<PathBuf>)],
+    out: &mut Output,
+) -> Result<ExitCode, Failure> {
+    let detail = Detail { verbose: args.verbose };
+    for (format, file) in formats {
+        let text = render(report, *format, detail);
+        match file {
+            None => out.raw(text.as_bytes())?,
+            Some(path) => save(path, &text)?,
+        }
+    }
+    if let Some(path) = &args.write_baseline {
+        save(path, &report.as_baseline.write())?;
+        return Ok(ExitCode::from(if report.broken { 2 } else { 0 }));
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn save(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|e| Failure::Failed(format!("{} cannot be written: {e}", path.display())))
+}
+
+fn list(out: &mut Output) -> Result<ExitCode, Failure> {
+    let mut all: Vec<Value> = Vec::new();
+    for (id, says) in rules::SCHEMA_RULES {
+        all.push(json!({ "id": id, "name": "schema", "severity": "error", "origin": "schema", "says": says }));
+    }
+    for rule in rules::RULES {
+        let meta = rule.meta();
+        all.push(json!({
+            "id": meta.id, "name": meta.name, "severity": meta.severity.word(), "origin": "lint", "says": meta.summary(),
+        }));
+    }
+    let text = |v: &Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
+    out.show(&Value::from(all.clone()), || {
+        let line = |v: &Value| {
+            format!("{}  {:<8}  {:<24}  {}", text(v, "id"), text(v, "severity"), text(v, "name"), text(v, "says"))
+        };
+        all.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,437 @@
+//! One run: paths to modules, modules to findings, findings to a report.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::ast::Span;
+use crate::baseline::{Baseline, Entry};
+use crate::config::{FailOn, matches};
+use crate::eval::budget::Limits;
+use crate::eval::definition::{Definitions, Kind, Source};
+use crate::eval::disk::Disk;
+use crate::eval::expand::BodyView;
+use crate::eval::expr::Failure;
+use crate::eval::functions::{Files, NoFiles};
+use crate::eval::graph::{Graph, Instance, Module, Program, with_stack};
+use crate::finding::{Finding, Place, Severity, Undetermined};
+use crate::module::tfvars::{self, Given, Inputs};
+use crate::module::{Flavor, Tree, folders_below};
+use crate::rules::module::ModuleParts;
+use crate::rules::{ModuleView, RULES, Sink};
+use crate::suppress;
+use crate::view::{Resource, SampanSchemas};
+
+/// Instances that are looked at; more are as good as any number, and the summary says so.
+const MAX_RESOURCES: usize = 100_000;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub paths: Vec<PathBuf>,
+    pub recursive: bool,
+    pub flavor: Flavor,
+    pub given: Vec<Given>,
+    /// `TF_VAR_*` are read from here; `TF_WORKSPACE` too.
+    pub environment: BTreeMap<String, String>,
+    /// Only these rules; empty means all.
+    pub select: BTreeSet<String>,
+    pub ignore: BTreeSet<String>,
+    /// `None` is silent.
+    pub severities: BTreeMap<String, Option<Severity>>,
+    pub per_path: Vec<(String, Vec<String>)>,
+    pub production: Vec<String>,
+    pub required_labels: Vec<String>,
+    pub fail_on: FailOn,
+    /// A module that is not at hand makes the input incomplete.
+    pub strict_modules: bool,
+    /// As `2027-03-31`.
+    pub today: String,
+    pub baseline: Option<Baseline>,
+}
+
+impl Settings {
+    pub fn new(paths: Vec<PathBuf>, today: String) -> Self {
+        Self {
+            paths,
+            recursive: false,
+            flavor: Flavor::default(),
+            given: Vec::new(),
+            environment: BTreeMap::new(),
+            select: BTreeSet::new(),
+            ignore: BTreeSet::new(),
+            severities: BTreeMap::new(),
+            per_path: Vec::new(),
+            production: ["prod", "production", "prod-*", "*-prod", "production-*", "*-production"]
+                .map(str::to_owned)
+                .into(),
+            required_labels: Vec::new(),
+            fail_on: FailOn::default(),
+            strict_modules: false,
+            today,
+            baseline: None,
+        }
+    }
+    pub fn is_production(&self, namespace: &str) -> bool {
+        self.production.iter().any(|pattern| matches(pattern, namespace))
+    }
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// For the text around a finding.
+    pub tree: Tree,
+    /// In order of file, place and rule.
+    pub findings: Vec<Finding>,
+    pub undetermined: Vec<Undetermined>,
+    pub resources: usize,
+    pub suppressed: usize,
+    pub baselined: usize,
+    /// Entries of the baseline that are not there any more.
+    pub stale: Vec<Entry>,
+    /// What the baseline would be.
+    pub as_baseline: Baseline,
+    /// Input that could not be analysed: exit status 2.
+    pub broken: bool,
+    pub failed: bool,
+}
+
+impl Report {
+    /// 0 fine, 1 findings, 2 input that could not be analysed.
+    pub fn exit_code(&self) -> u8 {
+        match (self.broken, self.failed) {
+            (true, _) => 2,
+            (_, true) => 1,
+            _ => 0,
+        }
+    }
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|f| f.severity == severity).count()
+    }
+    /// Name of the file, line and column of a finding; line and column are 1 where nothing was read.
+    pub fn position(&self, finding: &Finding) -> (String, u32, u32) {
+        match finding.place {
+            Some(place) => self.locate(place),
+            None => (finding.file.clone(), 1, 1),
+        }
+    }
+    /// Name of the file, line and column of a place.
+    pub fn locate(&self, place: Place) -> (String, u32, u32) {
+        match self.tree.files.get(place.file as usize) {
+            Some(file) => {
+                let at = file.lines.position(&file.text, place.span.start);
+                (file.name.clone(), at.line, at.column)
+            }
+            None => (String::new(), 1, 1),
+        }
+    }
+}
+
+/// Runs on a thread with a stack that deep configurations need.
+///
+/// # Errors
+/// Wrong usage: a path that is not there, a variable that nobody declared.
+pub fn lint(settings: &Settings) -> Result<Report, String> {
+    with_stack(|| run(settings)).map_err(|error| format!("no thread could be started: {error}"))?
+}
+
+fn run(settings: &Settings) -> Result<Report, String> {
+    let mut report = Report::default();
+    let mut roots = Vec::new();
+    for folder in roots_of(settings, &mut report)? {
+        let said = report.tree.findings.len();
+        match report.tree.load(&folder, settings.flavor) {
+            Ok(root) => roots.push(root),
+            Err(error) => {
+                report.tree.findings.truncate(said);
+                let name = folder.display().to_string();
+                let message = format!("the folder cannot be read: {error}");
+                report.tree.findings.push(Finding::without_place("SMP908", Severity::Error, name, message));
+            }
+        }
+    }
+    // A module that another one calls is looked at as it is called.
+    let called: BTreeSet<usize> = report.tree.folders.iter().flat_map(|f| f.calls.values().copied()).collect();
+    let mut seen = BTreeSet::new();
+    roots.retain(|root| !called.contains(root) && seen.insert(*root));
+    let mut found = Found::default();
+    for root in roots {
+        one_root(settings, &mut report.tree, root, &mut found)?;
+    }
+    finish(settings, &mut report, found);
+    Ok(report)
+}
+
+/// The folders that the paths mean.
+fn roots_of(settings: &Settings, report: &mut Report) -> Result<Vec<PathBuf>, String> {
+    let mut folders = Vec::new();
+    for path in &settings.paths {
+        let meta = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        if meta.is_file() {
+            // A file always means its module: alone it lacks its variables.
+            folders.push(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned());
+            continue;
+        }
+        let all = folders_below(path, settings.flavor);
+        match all {
+            Ok(all) if settings.recursive || !all.contains(path) => folders.extend(all),
+            Ok(_) => folders.push(path.clone()),
+            Err(error) => {
+                let name = path.display().to_string();
+                let message = format!("the folder cannot be read: {error}");
+                report.tree.findings.push(Finding::without_place("SMP908", Severity::Error, name, message));
+            }
+        }
+    }
+    Ok(folders)
+}
+
+#[derive(Default)]
+struct Found {
+    findings: Vec<Finding>,
+    undetermined: BTreeSet<Undetermined>,
+    resources: usize,
+}
+
+fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>) {
+    let files = tree.folders[folder].files.iter();
+    let sources: Vec<Source<'_>> = files
+        .map(|index| {
+            let file = &tree.files[*index as usize];
+            Source { file: *index, ast: &file.ast, overrides: file.overrides }
+        })
+        .collect();
+    let definitions = Definitions::collect(&sources);
+    (sources, definitions)
+}
+
+fn one_root(settings: &Settings, tree: &mut Tree, root: usize, found: &mut Found) -> Result<(), String> {
+    let text_variables = tfvars::text_variables(&definitions(tree, root).1);
+    let folder = tree.folders[root].path.clone();
+    let inputs = tfvars::collect(tree, &folder, &settings.environment, &settings.given, &text_variables)?;
+    analyse(settings, tree, root, inputs, found);
+    Ok(())
+}
+
+/// Folders of a configuration, the root first.
+fn reachable(tree: &Tree, root: usize) -> Vec<usize> {
+    let (mut order, mut at) = (vec![root], 0);
+    while let Some(folder) = order.get(at).copied() {
+        for child in tree.folders[folder].calls.values() {
+            if !order.contains(child) {
+                order.push(*child);
+            }
+        }
+        at += 1;
+    }
+    order
+}
+
+fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found: &mut Found) {
+    let order = reachable(tree, root);
+    let number: HashMap<usize, usize> = order.iter().enumerate().map(|(i, folder)| (*folder, i)).collect();
+    let (mut parts, mut sources) = (Vec::new(), Vec::new());
+    for folder in &order {
+        let (files, definitions) = definitions(tree, *folder);
+        let folder = &tree.folders[*folder];
+        let calls = folder.calls.iter().map(|(name, child)| (name.clone(), number[child])).collect();
+        parts.push(ModuleParts { definitions, incomplete: folder.incomplete, calls });
+        sources.push(files);
+    }
+    let mut sink = Sink::new(settings);
+    for (index, sources) in sources.iter().enumerate() {
+        let module = &parts[index];
+        let view = ModuleView {
+            sources: sources.clone(),
+            definitions: &module.definitions,
+            incomplete: module.incomplete,
+            all: &parts,
+            index,
+        };
+        for rule in RULES {
+            rule.module(&view, &mut sink);
+        }
+    }
+    let base = &tree.folders[root].path;
+    let disk = Disk::new(base, base, crate::module::MAX_BYTES).ok();
+    let files: &dyn Files = disk.as_ref().map_or(&NoFiles, |disk| disk);
+    let shown = |folder: &usize| relative(base, &tree.folders[*folder].path);
+    let mut modules = Vec::new();
+    for (part, folder) in parts.iter().zip(&order) {
+        let folder = shown(folder).into();
+        modules.push(Module { folder, definitions: part.definitions.clone(), calls: part.calls.clone() });
+    }
+    let program = Program {
+        modules,
+        inputs,
+        workspace: settings.environment.get("TF_WORKSPACE").map(|w| Arc::from(w.as_str())),
+        files,
+        schemas: &SampanSchemas,
+        short_circuit: false,
+        limits: Limits::default(),
+    };
+    let graph = Graph::new(&program);
+    graph.run();
+    let mut all = Collected::default();
+    collect(&graph, &graph.root(), "", &mut all);
+    let Collected { resources, dead, failures, .. } = all;
+    found.resources += resources.len();
+    for resource in &resources {
+        one_resource(resource, &mut sink);
+    }
+    for resource in &dead {
+        sink.findings.extend(resource.check().0);
+    }
+    for rule in RULES {
+        rule.all(&resources, &mut sink);
+    }
+    let incomplete: BTreeSet<u32> = order
+        .iter()
+        .filter(|folder| tree.folders[**folder].incomplete)
+        .flat_map(|folder| tree.folders[*folder].files.iter().copied())
+        .collect();
+    let failures: BTreeMap<_, _> =
+        graph.failures().into_iter().chain(failures).map(|f| ((f.site, f.message.clone()), f)).collect();
+    for failure in failures.into_values() {
+        // What was not read may be what is missed here.
+        if !incomplete.contains(&failure.site.file) {
+            let span = Span::new(failure.site.start, failure.site.end);
+            let place = Place { file: failure.site.file, span };
+            sink.push(Finding::new("SMP901", Severity::Error, place, failure.message));
+        }
+    }
+    found.findings.extend(sink.findings);
+    found.undetermined.extend(sink.undetermined);
+}
+
+/// `path.module` of a folder.
+fn relative(base: &Path, folder: &Path) -> String {
+    let text = match folder.strip_prefix(base) {
+        Ok(below) => below.to_string_lossy().into_owned(),
+        Err(_) => folder.to_string_lossy().into_owned(),
+    };
+    if text.is_empty() { ".".into() } else { text }
+}
+
+fn one_resource(resource: &Resource, sink: &mut Sink<'_>) {
+    let (findings, cause) = resource.check();
+    sink.findings.extend(findings);
+    if let Some(cause) = cause {
+        sink.undetermined.insert(Undetermined {
+            rule: "schema",
+            address: resource.address.clone(),
+            path: String::new(),
+            needs: cause.needs,
+        });
+    }
+    for rule in RULES {
+        rule.resource(resource, sink);
+    }
+}
+
+/// What the resources of a configuration are.
+#[derive(Default)]
+struct Collected {
+    resources: Vec<Resource>,
+    /// Of those that have no instance: what could be wrong as soon as they have one.
+    dead: Vec<Resource>,
+    failures: Vec<Failure>,
+    /// Modules with their arguments of which the errors are known.
+    seen: HashSet<*const Instance>,
+}
+
+/// Every instance of every resource of Sampan, below all calls. Those of other providers are evaluated for their
+/// references.
+fn collect(graph: &Graph<'_>, instance: &Rc<Instance>, prefix: &str, out: &mut Collected) {
+    let first = out.seen.insert(Rc::as_ptr(instance));
+    let definitions = graph.definitions(instance);
+    for (id, definition) in &definitions.resources {
+        let ours = id.0 == Kind::Managed && id.1.starts_with("sampan_");
+        if out.resources.len() >= MAX_RESOURCES || !first && !ours {
+            continue;
+        }
+        let views = graph.resource_views(instance, id);
+        if views.is_empty() && ours {
+            let view = graph.resource_as_if(instance, id);
+            out.dead.extend(view.and_then(|view| Resource::new(prefix, view, definition)));
+        }
+        for view in views {
+            failures_in(&view.body, &mut out.failures);
+            out.resources.extend(Resource::new(prefix, view, definition));
+        }
+    }
+    for call in graph.calls(instance) {
+        if let Some(child) = &call.instance {
+            collect(graph, child, &format!("{prefix}module.{}{}.", call.name, call.each.key), out);
+        }
+    }
+}
+
+fn failures_in(body: &BodyView, out: &mut Vec<Failure>) {
+    out.extend(body.attributes.iter().filter_map(|a| a.value.as_ref().err().cloned()));
+    for block in &body.blocks {
+        failures_in(&block.body, out);
+    }
+}
+
+fn finish(settings: &Settings, report: &mut Report, found: Found) {
+    let mut findings = std::mem::take(&mut report.tree.findings);
+    for (place, message) in std::mem::take(&mut report.tree.missing) {
+        report.broken |= settings.strict_modules;
+        findings.push(Finding::new("SMP908", Severity::Note, place, message));
+    }
+    findings.extend(found.findings);
+    report.broken |= findings.iter().any(|f| matches!(f.rule, "SMP900" | "SMP908") && f.severity == Severity::Error);
+    report.suppressed = suppress::apply(&report.tree.files, &mut findings, &settings.today);
+    findings.retain_mut(|f| keep(settings, &report.tree, f));
+    let mut findings = joined(findings);
+    report.as_baseline = Baseline::of(&findings);
+    if let Some(baseline) = &settings.baseline {
+        (report.baselined, report.stale) = baseline.clone().apply(&mut findings);
+    }
+    report.failed = findings.iter().any(|f| settings.fail_on.fails(f.severity));
+    report.findings = findings;
+    report.undetermined = found.undetermined.into_iter().collect();
+    report.resources = found.resources;
+}
+
+/// Whether the settings want to hear of it, and how loud.
+fn keep(settings: &Settings, tree: &Tree, finding: &mut Finding) -> bool {
+    let rule = finding.rule;
+    if !settings.select.is_empty() && !settings.select.contains(rule) || settings.ignore.contains(rule) {
+        return false;
+    }
+    let file = finding.place.and_then(|p| tree.files.get(p.file as usize)).map_or(&finding.file, |f| &f.name);
+    if settings.per_path.iter().any(|(pattern, ids)| ids.iter().any(|id| id == rule) && matches(pattern, file)) {
+        return false;
+    }
+    match settings.severities.get(rule) {
+        Some(None) => false,
+        Some(Some(severity)) => {
+            finding.severity = *severity;
+            true
+        }
+        None => true,
+    }
+}
+
+/// In order, and instances with one cause as one finding.
+fn joined(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let key = |f: &Finding| (f.place, f.file.clone(), f.rule, f.path.clone(), f.message.clone());
+    findings.sort_by_cached_key(|f| (key(f), f.address.clone()));
+    let mut out: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        match out.last_mut() {
+            Some(last) if key(last) == key(&finding) => {
+                last.severity = last.severity.max(finding.severity);
+                if last.address != finding.address && last.others.last() != Some(&finding.address) {
+                    last.others.push(finding.address);
+                }
+            }
+            _ => out.push(finding),
+        }
+    }
+    out
+}

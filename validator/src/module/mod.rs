@@ -1,0 +1,242 @@
+//! Files to modules. Nothing is fetched, no link out of a folder is walked, and every read is bounded.
+
+mod json;
+mod read;
+pub mod tfvars;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use crate::ast::Ast;
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::finding::{Finding, Place, Severity};
+use crate::parse::parse;
+use crate::source::Lines;
+
+pub use json::parse_json;
+pub use read::{MAX_BYTES, read_bounded};
+
+/// Levels of module calls; more is an error in Terraform's practice and a mistake here.
+const MAX_DEPTH: usize = 64;
+
+/// Which language the files are written for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Flavor {
+    #[default]
+    Terraform,
+    /// A `.tofu` file replaces the `.tf` file of its name.
+    Tofu,
+}
+
+/// One file that was read.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// As it was named on the command line, with `/`.
+    pub name: String,
+    pub text: Vec<u8>,
+    pub lines: Lines,
+    pub ast: Ast,
+    /// `override.tf` and `*_override.tf` are merged last.
+    pub overrides: bool,
+}
+
+impl SourceFile {
+    pub fn new(name: String, text: Vec<u8>, ast: Ast, overrides: bool) -> Self {
+        let lines = Lines::new(&text);
+        Self { name, text, lines, ast, overrides }
+    }
+}
+
+/// One module as it stands in a folder.
+#[derive(Debug)]
+pub struct Folder {
+    pub path: PathBuf,
+    pub name: String,
+    /// Indices in [`Tree::files`].
+    pub files: Vec<u32>,
+    /// Module of each call that is at hand, as an index in [`Tree::folders`].
+    pub calls: BTreeMap<Arc<str>, usize>,
+    /// Something in it could not be read, so what seems to be missing may be there.
+    pub incomplete: bool,
+}
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub struct Tree {
+    pub files: Vec<SourceFile>,
+    pub folders: Vec<Folder>,
+    /// What is wrong with the files themselves.
+    pub findings: Vec<Finding>,
+    /// Calls whose module is not at hand.
+    pub missing: Vec<(Place, String)>,
+    by_path: HashMap<PathBuf, usize>,
+}
+
+/// `a/./b/../c` as `a/c`, by the text alone.
+pub fn lexical(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(clean.components().next_back(), Some(Component::Normal(_))) => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    if clean.as_os_str().is_empty() { PathBuf::from(".") } else { clean }
+}
+
+fn shown(path: &Path) -> String {
+    lexical(path).to_string_lossy().replace('\\', "/")
+}
+
+impl Tree {
+    /// Reads the module in `folder` and all modules that it calls; its index.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn load(&mut self, folder: &Path, flavor: Flavor) -> std::io::Result<usize> {
+        let installed = read::installed(folder);
+        let root = self.folder(folder, flavor)?;
+        let mut open = vec![(root, String::new(), vec![root])];
+        while let Some((index, key, above)) = open.pop() {
+            for (name, place, source) in self.calls_of(index) {
+                let below = if key.is_empty() { name.to_string() } else { format!("{key}.{name}") };
+                let path = match &source {
+                    Some(local) if local.starts_with("./") || local.starts_with("../") => {
+                        self.folders[index].path.join(local)
+                    }
+                    _ => match installed.get(&below) {
+                        Some(dir) => folder.join(dir),
+                        None => {
+                            self.missing
+                                .push((place, format!("module.{name} is not installed, so its outputs are unknown")));
+                            continue;
+                        }
+                    },
+                };
+                let Ok(child) = self.folder(&lexical(&path), flavor) else {
+                    let message = format!("the module folder {} cannot be read", shown(&path));
+                    self.findings.push(Finding::new("SMP908", Severity::Error, place, message));
+                    continue;
+                };
+                if above.contains(&child) || above.len() > MAX_DEPTH {
+                    let message = format!("module.{name} calls itself: {}", self.folders[child].name);
+                    self.findings.push(Finding::new("SMP908", Severity::Error, place, message));
+                    continue;
+                }
+                let first = self.folders[index].calls.insert(name, child).is_none();
+                if first {
+                    open.push((child, below, above.iter().copied().chain([child]).collect()));
+                }
+            }
+        }
+        Ok(root)
+    }
+
+    /// Calls of a module: name, place, source where that is plain text.
+    fn calls_of(&self, index: usize) -> Vec<(Arc<str>, Place, Option<String>)> {
+        let mut found = Vec::new();
+        for file in &self.folders[index].files {
+            let ast = &self.files[*file as usize].ast;
+            for block in ast.body.blocks_of("module") {
+                let Some(label) = block.labels.first() else { continue };
+                let source = block.body.attribute("source");
+                let place = Place { file: *file, span: source.map_or(block.header, |s| s.span) };
+                let text = source.and_then(|s| ast.string(s.value)).map(str::to_owned);
+                found.push((label.text.clone(), place, text));
+            }
+        }
+        found
+    }
+
+    fn folder(&mut self, path: &Path, flavor: Flavor) -> std::io::Result<usize> {
+        let real = path.canonicalize()?;
+        if let Some(known) = self.by_path.get(&real) {
+            return Ok(*known);
+        }
+        let names = read::configuration_files(path, flavor)?;
+        let mut folder = Folder {
+            path: path.to_owned(),
+            name: shown(path),
+            files: Vec::new(),
+            calls: BTreeMap::new(),
+            incomplete: false,
+        };
+        for name in names {
+            let file = path.join(&name);
+            match read_bounded(&file) {
+                Ok(text) => {
+                    let is_override = read::is_override(&name);
+                    let (index, complete) = self.add(shown(&file), text, is_override);
+                    folder.files.push(index);
+                    folder.incomplete |= !complete;
+                }
+                Err(why) => {
+                    folder.incomplete = true;
+                    self.findings.push(Finding::without_place("SMP908", Severity::Error, shown(&file), why));
+                }
+            }
+        }
+        let index = self.folders.len();
+        self.folders.push(folder);
+        self.by_path.insert(real, index);
+        Ok(index)
+    }
+
+    /// Parses a file; its index, and whether all of it was understood.
+    pub fn add(&mut self, name: String, text: Vec<u8>, overrides: bool) -> (u32, bool) {
+        let is_json = Path::new(&name).extension().is_some_and(|e| e == "json");
+        let (ast, diagnostics) = if is_json { parse_json(&text) } else { parse(&text) };
+        let index = self.files.len() as u32;
+        let complete = diagnostics.is_empty();
+        for diagnostic in diagnostics {
+            self.findings.push(syntax(index, diagnostic));
+        }
+        self.files.push(SourceFile::new(name, text, ast, overrides));
+        (index, complete)
+    }
+}
+
+fn syntax(file: u32, diagnostic: Diagnostic) -> Finding {
+    let severity = match diagnostic.reason {
+        Reason::Syntax => Severity::Error,
+        Reason::Limit => Severity::Note,
+    };
+    let mut finding = Finding::new("SMP900", severity, Place { file, span: diagnostic.span }, diagnostic.message);
+    finding.related = diagnostic.related.map(|(span, text)| (Place { file, span }, text));
+    finding
+}
+
+/// Folders below `path`, itself included, that hold configuration; sorted. Hidden ones and links are not entered.
+///
+/// # Errors
+/// When `path` cannot be read, or there are more than 100,000 entries.
+pub fn folders_below(path: &Path, flavor: Flavor) -> std::io::Result<Vec<PathBuf>> {
+    let (mut found, mut open, mut entries) = (Vec::new(), vec![path.to_owned()], 0_u32);
+    while let Some(folder) = open.pop() {
+        let listed = match std::fs::read_dir(&folder) {
+            Ok(listed) => listed,
+            Err(error) if folder == path => return Err(error),
+            Err(_) => continue,
+        };
+        for entry in listed {
+            let entry = entry?;
+            entries += 1;
+            if entries > 100_000 {
+                return Err(std::io::Error::other("the folder has more than 100000 entries: name the folders to lint"));
+            }
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if entry.file_type()?.is_dir() && !hidden {
+                open.push(entry.path());
+            }
+        }
+        if !read::configuration_files(&folder, flavor).unwrap_or_default().is_empty() {
+            found.push(folder);
+        }
+    }
+    found.sort();
+    Ok(found)
+}

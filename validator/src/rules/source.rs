@@ -1,0 +1,267 @@
+//! Rules about the configuration as a text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Meta, ModuleView, Sink, rule};
+use crate::ast::{Ast, Block, Body, Expr, Key, Span, Step};
+use crate::finding::{Finding, Place};
+
+rule!(Syntax, "SMP900", "syntax", Error);
+impl Check for Syntax {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+}
+
+rule!(Expression, "SMP901", "expression-error", Error);
+impl Check for Expression {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+}
+
+rule!(Unreadable, "SMP908", "unreadable", Error);
+impl Check for Unreadable {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+}
+
+rule!(UnknownType, "SMP911", "unknown-type", Error);
+impl Check for UnknownType {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        let types: Vec<String> = sampan_schema::KINDS.iter().map(|k| format!("sampan_{}", k.name)).collect();
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+        for source in &module.sources {
+            for block in source.ast.body.blocks_of("resource") {
+                let Some(label) = block.labels.first() else { continue };
+                if label.text.starts_with("sampan_") && !types.contains(&&*label.text) {
+                    let hint = crate::view::did_you_mean(&label.text, &types);
+                    let message = format!("there is no resource {}: there are {}{hint}", label.text, types.join(", "));
+                    out.push(finding(&Self::META, source.file, label.span, message));
+                }
+            }
+        }
+    }
+}
+
+rule!(ComputedSet, "SMP910", "computed-set", Error);
+impl Check for ComputedSet {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+}
+
+rule!(BadSuppression, "SMP604", "bad-suppression", Warning);
+impl Check for BadSuppression {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+}
+
+fn finding(meta: &'static Meta, file: u32, span: Span, message: String) -> Finding {
+    Finding::new(meta.id, meta.severity, Place { file, span }, message)
+}
+
+rule!(DuplicateKey, "SMP902", "duplicate-key", Warning);
+impl Check for DuplicateKey {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        for source in &module.sources {
+            for id in source.ast.ids() {
+                let Expr::Object(entries) = source.ast.expr(id) else { continue };
+                let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+                for entry in entries {
+                    let name = match &entry.key {
+                        Key::Name(name) => Some((&*name.text, name.span)),
+                        Key::Expr(id) => source.ast.string(*id).map(|text| (text, source.ast.span(*id))),
+                    };
+                    let Some((name, span)) = name else { continue };
+                    if let Some(first) = seen.insert(name, span) {
+                        let message = format!("the key {name:?} is written twice; the last one counts");
+                        let mut finding = finding(&Self::META, source.file, span, message);
+                        finding.related =
+                            Some((Place { file: source.file, span: first }, "this one has no effect".into()));
+                        out.push(finding);
+                    }
+                }
+            }
+        }
+    }
+}
+
+rule!(DeprecatedForm, "SMP903", "deprecated-form", Warning);
+impl Check for DeprecatedForm {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        for source in &module.sources {
+            for id in source.ast.ids() {
+                let span = source.ast.span(id);
+                match source.ast.expr(id) {
+                    Expr::Template(t) if t.is_wrapper() && !t.heredoc => {
+                        let message = "\"${…}\" alone means the expression itself: write it without quotes".to_owned();
+                        out.push(finding(&Self::META, source.file, span, message));
+                    }
+                    Expr::Traversal { steps, .. } => {
+                        for step in steps {
+                            if let Step::LegacyIndex { index, span } = step {
+                                let message = format!("\".{index}\" is the old form of an index: write [{index}]");
+                                out.push(finding(&Self::META, source.file, *span, message));
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Every reference of a file: `var.a`, `local.b`, `data.t.n`, `module.m`.
+fn references(ast: &Ast, found: &mut BTreeSet<String>) {
+    for id in ast.ids() {
+        let Some(path) = ast.path(id) else { continue };
+        let root = &*path.root.text;
+        let attr = |n| path.attr(n).map(|name| name.text.to_string());
+        match (root, attr(0), attr(1)) {
+            ("var" | "local" | "module", Some(name), _) => found.insert(format!("{root}.{name}")),
+            ("data", Some(ty), Some(name)) => found.insert(format!("data.{ty}.{name}")),
+            // `var["name"]` or `local` as a whole: anything may be meant.
+            ("var" | "local" | "data", _, _) => found.insert(format!("{root}.*")),
+            _ => continue,
+        };
+    }
+}
+
+rule!(UnusedDeclaration, "SMP904", "unused-declaration", Warning);
+impl Check for UnusedDeclaration {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        if module.incomplete {
+            return;
+        }
+        let mut used = BTreeSet::new();
+        for source in &module.sources {
+            references(source.ast, &mut used);
+        }
+        let mut unused = |what: &str, key: &str, file: u32, span: Span| {
+            let any = key.split('.').next().is_some_and(|root| used.contains(&format!("{root}.*")));
+            if !any && !used.contains(key) {
+                out.push(finding(&Self::META, file, span, format!("nothing reads the {what} {key}")));
+            }
+        };
+        for source in &module.sources {
+            for block in &source.ast.body.blocks {
+                match (&*block.kind.text, block.label(0), block.label(1)) {
+                    ("variable", Some(name), _) => {
+                        unused("variable", &format!("var.{name}"), source.file, block.header);
+                    }
+                    ("locals", _, _) => {
+                        for a in &block.body.attributes {
+                            unused("local value", &format!("local.{}", a.name.text), source.file, a.name.span);
+                        }
+                    }
+                    ("data", Some(ty), Some(name)) => {
+                        unused("data source", &format!("data.{ty}.{name}"), source.file, block.header);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+rule!(ModuleArgument, "SMP907", "module-argument", Error);
+impl Check for ModuleArgument {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        for (name, call) in &module.definitions.calls {
+            let Some(called) = module.called(name).filter(|c| !c.incomplete) else { continue };
+            let given = call.attributes();
+            let known: Vec<&str> = called.definitions.variables.keys().map(|n| &**n).collect();
+            for (argument, (source, attribute)) in &given {
+                if MODULE_META.contains(argument) || known.contains(argument) {
+                    continue;
+                }
+                let hint = crate::view::did_you_mean(argument, &known);
+                let message = format!("module.{name} has no variable {argument:?}{hint}");
+                out.push(finding(&Self::META, source.file, attribute.name.span, message));
+            }
+            for (variable, definition) in &called.definitions.variables {
+                if definition.attribute("default").is_none() && !given.contains_key(&**variable) {
+                    let site = call.site;
+                    let message = format!("module.{name} needs a value for its variable {variable:?}");
+                    out.push(finding(&Self::META, site.file, Span::new(site.start, site.end), message));
+                }
+            }
+        }
+    }
+}
+
+const MODULE_META: &[&str] = &["source", "version", "count", "for_each", "providers", "depends_on"];
+
+rule!(Unpinned, "SMP603", "unpinned", Warning);
+impl Check for Unpinned {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
+        for source in &module.sources {
+            for block in source.ast.body.blocks_of("module") {
+                if let Some(message) = unpinned_source(source.ast, block) {
+                    let span = block.body.attribute("source").map_or(block.header, |a| a.span);
+                    out.push(finding(&Self::META, source.file, span, message));
+                }
+            }
+            for terraform in source.ast.body.blocks_of("terraform") {
+                for block in terraform.body.blocks_of("required_providers") {
+                    providers(source.ast, &block.body, source.file, out);
+                }
+            }
+        }
+    }
+}
+
+fn unpinned_source(ast: &Ast, block: &Block) -> Option<String> {
+    let source = ast.string(block.body.attribute("source")?.value)?;
+    let is_local = source.starts_with("./") || source.starts_with("../");
+    let is_fetched = source.contains("://")
+        || source.starts_with("git@")
+        || source.contains("::")
+        || source.starts_with("github.com/");
+    if is_local || block.body.attribute("version").is_some() {
+        return None;
+    }
+    let is_git = source.starts_with("git") || source.contains(".git") || source.contains("bitbucket.org/");
+    match (is_fetched, is_git) {
+        (true, true) if !source.contains("ref=") => {
+            Some("the module is the newest commit: add ?ref= with a tag or commit".into())
+        }
+        (true, _) => None,
+        (false, _) => Some("the module is the newest version of the registry: write version".into()),
+    }
+}
+
+/// The provider of Sampan is left to the lock file, which names one version with its checksum.
+fn providers(ast: &Ast, body: &Body, file: u32, out: &mut Sink<'_>) {
+    for attribute in &body.attributes {
+        let Expr::Object(entries) = ast.expr(attribute.value) else { continue };
+        let has = |wanted: &str| entries.iter().find(|e| matches!(&e.key, Key::Name(n) if &*n.text == wanted));
+        let is_ours = has("source").and_then(|e| ast.string(e.value)).is_some_and(|s| s.ends_with("sampan/sampan"));
+        if has("version").is_none() && !is_ours {
+            let message = format!("the provider {} has no version: write a constraint", attribute.name.text);
+            out.push(finding(&Unpinned::META, file, attribute.name.span, message));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the tests of the evaluator share.
+
+pub mod generator;

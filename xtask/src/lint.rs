@@ -1,0 +1,54 @@
+//! The pages of `sampan lint`: one for each rule, and the list.
+
+use std::collections::BTreeMap;
+
+use sampan_validator::rules::{RULES, SCHEMA_RULES};
+
+const INTRODUCTION: &str = "\
+# Rules of `sampan lint`
+
+`sampan lint PATH` reads Terraform configuration without terraform, provider or network. `sampan explain SMP301` prints
+a page of this folder.
+
+Ids below SMP200 are rules of the schema. Provider and API server refuse the same with the same id, as an error.
+SMP200 to SMP699 are about what is risky. From SMP900 on the rules are about the configuration as a text.
+
+A rule that could not decide, because a value is unknown, is never a finding. The summary counts these and says what
+they wait for; `-v` lists them.
+
+A finding is silenced by a comment with a reason, and perhaps a last day:
+`# sampan:ignore SMP301 reason=\"load test\" until=2027-03-31`. At the end of a line it is for that line. On a line of its
+own it is for the argument or block below; above a `module` call it is for everything that the module makes. A comment
+that silences nothing is a finding itself.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | nothing at or above `--fail-on`, which is `warning` |
+| 1 | findings |
+| 2 | input that could not be analysed: syntax, a file that cannot be read |
+| 3 | wrong usage or configuration |
+
+The nearest `.sampanlint.hcl` upwards has the settings `fail_on`, `baseline`, `var_file`, `production` (patterns of
+namespaces), `required_labels`, and the blocks `rule \"SMP301\" { severity = \"error\" }` (or `enabled = false`) and
+`per_path \"examples/**\" { ignore = [\"SMP303\"] }`.
+";
+
+/// The files by their path in the repository.
+pub fn pages() -> BTreeMap<String, String> {
+    let mut index = format!(
+        "{INTRODUCTION}\n## Rules of the linter\n\n| id | name | severity | says |\n| --- | --- | --- | --- |\n"
+    );
+    let mut files = BTreeMap::new();
+    for rule in RULES {
+        let meta = rule.meta();
+        let (id, severity) = (meta.id, meta.severity.word());
+        index.push_str(&format!("| [{id}]({id}.md) | {} | {severity} | {} |\n", meta.name, meta.summary()));
+        files.insert(format!("docs/lint/{id}.md"), format!("{}\n", meta.page.trim_end()));
+    }
+    index.push_str("\n## Rules of the schema\n\n| id | says |\n| --- | --- |\n");
+    for (id, says) in SCHEMA_RULES {
+        index.push_str(&format!("| {id} | {says} |\n"));
+    }
+    files.insert("docs/lint/index.md".into(), index);
+    files
+}
