@@ -107,8 +107,13 @@ fn each_page_says_what_its_rule_does() {
 fn every_id_of_the_schema_has_a_sentence_and_no_id_is_used_twice() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schema/src");
     let mut ids = BTreeSet::new();
-    for entry in std::fs::read_dir(sources).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let mut left = vec![sources];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = std::fs::read_to_string(path).unwrap();
         for (at, _) in text.match_indices("\"SMP") {
             let id = &text[at + 1..at + 7];
             if id[3..].bytes().all(|b| b.is_ascii_digit()) && text[at + 7..].starts_with('"') {
