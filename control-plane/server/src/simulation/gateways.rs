@@ -193,8 +193,10 @@ impl Gateways for Offered {
 
     fn in_flight(&self, endpoint_key: &str) -> usize {
         let now = self.world.steady_ms();
+        // One that takes requests has none at times: that alone does not say that it may be stopped.
+        let busy = self.world.below(2) == 0;
         let mut fleet = lock(&self.world.fleet);
-        usize::from(fleet.sends_to(endpoint_key, now) || fleet.lingers(endpoint_key, now))
+        usize::from(fleet.lingers(endpoint_key, now) || busy && fleet.sends_to(endpoint_key, now))
     }
 
     fn revision_counters(&self, _: &str) -> BTreeMap<String, Counters> {
