@@ -150,14 +150,14 @@ mod tests {
         let outcome = Outcome { minutes_short: 3, work_lost: 12.5, instance_hours: 960.0, ..Outcome::default() };
         let setting = Setting { capacity: 7.5, ..setting };
         insta::assert_snapshot!(table(&outcome, &setting, load.len()), @r"
-        Policy:          40 instances
-        Time:            1.0 days
-        One instance:    carries 7.50, starts in 300 s
-        Minutes short:   3 (0.21 %)
-        Work lost:       12.5 (load times minutes)
-        Instance hours:  960.0 (mean 40.0 instances)
-        Changes:         0
-        Gate open:       0 % of the time
+        Policy:         40 instances
+        Time:           1.0 days
+        One instance:   carries 7.50, starts in 300 s
+        Minutes short:  3 (0.21 %)
+        Work lost:      12.5 (load times minutes)
+        Instance hours: 960.0 (mean 40.0 instances)
+        Changes:        0
+        Gate open:      0 % of the time
         ");
     }
 }

@@ -481,7 +481,6 @@ fn running(
         if k.now >= since + k.registration_delay_ms || row.traffic == Traffic::On {
             row.traffic = Traffic::On;
         } else {
-            row.traffic = Traffic::Off;
             out.wake_at = Some(since + k.registration_delay_ms);
         }
         row.draining_since = None;
@@ -490,7 +489,10 @@ fn running(
             out.actions.push(Action::Remove { instance: row.name.clone(), container_id: old.id.clone() });
         }
     } else {
-        row.traffic = Traffic::Off;
+        // It gets no more, and has what it got: before it is stopped, that is waited for.
+        if row.traffic == Traffic::On {
+            (row.traffic, row.draining_since) = (Traffic::Draining, None);
+        }
         row.ready_since = None;
         row.phase = Phase::Starting;
         if !report.message.is_empty() {

@@ -221,9 +221,8 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
                 .filter(|_| i.restart_epoch == epoch);
             i.attempt = match (still, sandbox) {
                 (Some(c), _) => c.attempt,
-                (None, Some(s)) => {
-                    instance::next_attempt(s).max(i.attempt.saturating_add(u32::from(!s.containers.is_empty())))
-                }
+                // Also when nothing is to be seen: what was asked for before may come late, and its name with it.
+                (None, Some(s)) => instance::next_attempt(s).max(i.attempt.saturating_add(1)),
                 (None, None) => i.attempt,
             };
             // Its old container may serve on; it counts again once the new one is ready.

@@ -10,7 +10,7 @@ use sampan_engine::reconcile::Decision;
 use sampan_engine::release;
 use sampan_engine::revision::Revision;
 use sampan_engine::route::{Served, Serving, Warmup};
-use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, Runtime, RuntimeError};
+use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, ObservedContainer, Runtime, RuntimeError};
 use sampan_schema::application::{HookGet, PreStop, Spec};
 use sampan_store::StoreError;
 use tokio::sync::mpsc;
@@ -69,7 +69,9 @@ impl Reconciler {
         }
         let sandbox =
             self.sandboxes.get(&row.name)?.iter().find(|s| s.generation == row.sandbox.generation && s.ready)?;
-        let c = sandbox.containers.iter().find(|c| c.state == ContainerState::Running)?;
+        let runs = |c: &&ObservedContainer| c.state == ContainerState::Running;
+        let wanted = sandbox.containers.iter().filter(runs).find(|c| c.attempt == row.attempt);
+        let c = wanted.or_else(|| sandbox.containers.iter().find(runs))?;
         let spec = spec(&c.revision);
         let warmup = spec.as_ref().and_then(|spec| Warmup::of(&spec.lifecycle_hooks.online, row.ready_since));
         let ports = spec.map(|spec| spec.network.ports).unwrap_or_default();

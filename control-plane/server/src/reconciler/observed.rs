@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sampan_engine::instance::{Action, Instance, Seen, backoff_ms};
+use sampan_engine::instance::{Action, Instance, Seen, Traffic, backoff_ms};
 use sampan_engine::runtime::{ObservedContainer, ObservedSandbox, ProbeReport, RuntimeError, SandboxSpec};
 
 use super::execute::beside;
@@ -116,10 +116,12 @@ impl Reconciler {
     }
 
     /// What is known of a container's probes. A row that says ready is believed until a probe says otherwise: the
-    /// probes of a server that was restarted have not run yet.
+    /// probes of a server that was restarted have not run yet. What takes requests was ready, also where the row is on
+    /// its way to another container.
     pub(super) fn verdict(&self, row: &Instance, c: &ObservedContainer) -> ProbeReport {
         match self.probing.get(&c.id) {
             Some(probing) => probing.report.clone(),
+            None if row.traffic == Traffic::On => ProbeReport::passing(),
             None if row.attempt == c.attempt && row.ready_since.is_some() => ProbeReport::passing(),
             None => ProbeReport::default(),
         }

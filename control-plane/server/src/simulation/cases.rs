@@ -330,3 +330,43 @@ fn applications_of_the_same_name_in_two_namespaces_never_meet() {
         rest(s, 60).await;
     });
 }
+
+#[test]
+fn a_creation_that_comes_late_meets_no_container_of_its_name() {
+    let (world, _) = served();
+    world.faults(|f| f.next = Some(("creation of", Fate::Late)));
+    world.run(async |s| {
+        let mut more = with_hook(1);
+        more["replicas"] = 3.into();
+        write(s, &more).await;
+        // The caller of the creation has just given up, and nothing is to be seen of it yet.
+        sleep(Duration::from_millis(10_800)).await;
+        more["container"]["image"] = "made.example/cart:2".into();
+        let (op, seconds) = release(s, &more).await;
+        assert_eq!(op["phase"], "Succeeded", "{op}");
+        assert!(seconds < 60, "{seconds}");
+        rest(s, 60).await;
+        assert_eq!(running(s), ["2", "2", "2"]);
+    });
+}
+
+#[test]
+fn a_server_that_starts_in_mid_update_keeps_the_requests_of_what_runs() {
+    let (world, _) = served();
+    world.faults(|f| f.next = Some(("creation of", Fate::KilledBefore)));
+    lock(&world.fleet).floor = 2;
+    let mut servers = 0;
+    world.run(async |s| {
+        servers += 1;
+        if servers == 1 {
+            write(s, &with_hook(2)).await;
+            std::future::pending::<()>().await;
+        }
+        // Back before anything was stopped: nothing has to be proven again.
+        let (op, _) = release(s, &with_hook(1)).await;
+        assert_eq!(op["phase"], "Succeeded", "{op}");
+        rest(s, 60).await;
+        assert_eq!(lock(&s.world.machine).stopped, 0);
+    });
+    assert_eq!(servers, 2);
+}

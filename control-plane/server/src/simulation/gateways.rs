@@ -61,8 +61,10 @@ impl Fleet {
         Self { members: vec![Member::default(); members], lag_ms: 50, ..Self::default() }
     }
 
-    /// What a dead server has sent and has not arrived never does.
+    /// What a dead server has sent and has not arrived never does, and nobody can fetch it.
     pub fn server_died(&mut self) {
+        let newest = self.members.iter().max_by_key(|m| m.table.generation);
+        self.newest = newest.map(|m| m.table.clone()).unwrap_or_default();
         for m in &mut self.members {
             m.coming = None;
         }
@@ -74,7 +76,9 @@ impl Fleet {
             if let Some((_, table)) = m.coming.take_if(|(at, _)| *at <= now)
                 && table.generation >= m.table.generation
             {
-                for key in keys(&m.table).difference(&keys(&table)) {
+                // One that fetches sends nothing, so nothing lingers.
+                let before = if m.fetching { BTreeSet::new() } else { keys(&m.table) };
+                for key in before.difference(&keys(&table)) {
                     self.left.insert(key.clone(), now);
                 }
                 m.table = table;
@@ -163,6 +167,7 @@ impl Gateways for Offered {
         if self.world.is_killed() {
             return;
         }
+        self.world.tell(format!("table {}: {:?}", table.generation, keys(&table)));
         self.check(&table);
         let now = self.world.steady_ms();
         let lag = lock(&self.world.fleet).lag_ms;
@@ -193,8 +198,10 @@ impl Gateways for Offered {
 
     fn in_flight(&self, endpoint_key: &str) -> usize {
         let now = self.world.steady_ms();
+        // One that takes requests has none at times: that alone does not say that it may be stopped.
+        let busy = self.world.below(2) == 0;
         let mut fleet = lock(&self.world.fleet);
-        usize::from(fleet.sends_to(endpoint_key, now) || fleet.lingers(endpoint_key, now))
+        usize::from(fleet.lingers(endpoint_key, now) || busy && fleet.sends_to(endpoint_key, now))
     }
 
     fn revision_counters(&self, _: &str) -> BTreeMap<String, Counters> {

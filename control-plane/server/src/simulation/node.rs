@@ -32,6 +32,8 @@ pub struct Machine {
     late: Vec<(i64, Effect)>,
     /// Calls under way on sandboxes and containers, by sandbox.
     under_way: BTreeMap<String, u32>,
+    /// Containers whose start came late: nobody could know that they run.
+    strays: BTreeSet<String>,
     /// Endpoints that ended by themselves.
     died: BTreeSet<String>,
     /// Images whose containers end after a moment, never get ready, or cannot be had.
@@ -161,6 +163,7 @@ impl World {
             due.into_iter().map(|(_, effect)| effect).collect()
         };
         for effect in due {
+            self.tell("something comes late");
             effect(self);
         }
     }
@@ -362,22 +365,26 @@ impl Runtime for Node {
     }
 
     fn container_start(&self, id: String) -> Work<'_, Result<(), RuntimeError>> {
-        self.call(format!("start of {id}"), self.sandbox_of(&id), move |world, _| {
+        self.call(format!("start of {id}"), self.sandbox_of(&id), move |world, late| {
             let now = world.steady_ms();
             let mut m = lock(&world.machine);
             let other = m.sandboxes.values().any(|s| {
-                let runs = |c: &ObservedContainer| c.state == ContainerState::Running && c.id != id;
+                let known = |c: &ObservedContainer| c.id != id && !m.strays.contains(&c.id);
+                let runs = |c: &ObservedContainer| c.state == ContainerState::Running && known(c);
                 s.containers.iter().any(|c| c.id == id) && s.containers.iter().any(runs)
             });
             let crashes = m.images.get(&id).is_some_and(|image| m.crashing.contains(image));
             let Some(c) = m.container(&id) else { return transient("NotFound", "no such container") };
             if c.state == ContainerState::Created {
                 c.state = ContainerState::Running;
+                if late {
+                    m.strays.insert(id.clone());
+                }
                 if crashes {
                     m.dies_at.insert(id, now + 1500);
                 }
                 drop(m);
-                if other {
+                if other && !late {
                     world.wrong("two containers of one instance run at once");
                 }
             }

@@ -75,8 +75,9 @@ async fn write(s: &Server) {
 
 async fn event(s: &Server) {
     let w = s.world.clone();
-    let n = w.below(1000);
-    match w.below(24) {
+    let (n, what) = (w.below(1000), w.below(24));
+    w.tell(format!("event {what}, {n}"));
+    match what {
         0..6 => write(s).await,
         6 => ask(s, "PUT", CAREFUL, &policy(&w)).await,
         7 => {

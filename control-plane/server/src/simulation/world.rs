@@ -1,6 +1,7 @@
 //! What is around a server and outlives it: the clock, the node, the gateways, the files; and how a server is started in
 //! it and killed.
 
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,9 @@ use crate::{auth, http};
 
 /// 2028-02-28T23:50:00Z: the night to a leap day.
 const BEGIN_MS: i64 = 1_835_394_600_000;
+
+/// So much of what happened is told with what was wrong.
+const STORY: usize = 60;
 
 /// What goes wrong with the calls of the runtime and around commits.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +82,8 @@ pub struct World {
     pub fleet: Mutex<Fleet>,
     /// What must not be and was.
     wrong: Mutex<Vec<String>>,
+    /// What happened of late, for whoever looks for the cause.
+    story: Mutex<VecDeque<String>>,
     pub commits: AtomicU64,
     pub calls: AtomicU64,
     killed: AtomicBool,
@@ -101,6 +107,7 @@ impl World {
             chance: Mutex::new(Chance::new(seed)),
             ids: Mutex::new(Chance::new(!seed)),
             faults: Mutex::default(),
+            story: Mutex::default(),
             machine: Mutex::default(),
             fleet: Mutex::new(Fleet::new(2)),
             wrong: Mutex::default(),
@@ -124,6 +131,7 @@ impl World {
             chance: Mutex::new(lock(&self.chance).clone()),
             ids: Mutex::new(lock(&self.ids).clone()),
             faults: Mutex::default(),
+            story: Mutex::default(),
             machine: Mutex::new(lock(&self.machine).fork()),
             fleet: Mutex::new(lock(&self.fleet).clone()),
             wrong: Mutex::default(),
@@ -153,10 +161,24 @@ impl World {
         f(&mut lock(&self.faults))
     }
 
-    /// What must not be.
+    /// What must not be. The first one comes with what went before it.
     pub fn wrong(&self, text: impl Into<String>) {
         let text = format!("at {} ms: {}", self.steady_ms(), text.into());
-        lock(&self.wrong).push(text);
+        let mut wrong = lock(&self.wrong);
+        if wrong.is_empty() {
+            wrong.extend(lock(&self.story).drain(..));
+        }
+        wrong.push(text);
+    }
+
+    /// What happens.
+    pub fn tell(&self, text: impl Into<String>) {
+        let text = format!("  {} ms: {}", self.steady_ms(), text.into());
+        let mut story = lock(&self.story);
+        if story.len() >= STORY {
+            story.pop_front();
+        }
+        story.push_back(text);
     }
 
     /// # Panics
@@ -188,6 +210,12 @@ impl World {
 
     /// How the next call of the runtime ends.
     pub fn fate(&self, call: &str) -> Fate {
+        let fate = self.choose(call);
+        self.tell(format!("{call}: {fate:?}"));
+        fate
+    }
+
+    fn choose(&self, call: &str) -> Fate {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let ends = [
             (Fate::KilledBefore, "before"),
@@ -234,6 +262,7 @@ impl World {
                 tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let done = runtime.block_on(async {
                 lock(&self.time).began = Some(Instant::now());
+                self.tell("a server starts");
                 let server = Server::start(self);
                 let done = tokio::select! {
                     biased;
