@@ -28,6 +28,8 @@ pub struct Machine {
     env: BTreeMap<String, Vec<(String, String)>>,
     dies_at: BTreeMap<String, i64>,
     pulled: BTreeSet<String>,
+    /// Content by the name of an attempt, whether or not it came to be.
+    asked: BTreeMap<String, String>,
     /// What happens although nobody waits for it any more.
     late: Vec<(i64, Effect)>,
     /// Calls under way on sandboxes and containers, by sandbox.
@@ -61,6 +63,7 @@ impl Machine {
             env: self.env.clone(),
             dies_at: self.dies_at.clone(),
             pulled: self.pulled.clone(),
+            asked: self.asked.clone(),
             late: Vec::new(),
             under_way: BTreeMap::new(),
             died: self.died.clone(),
@@ -324,7 +327,13 @@ impl Runtime for Node {
         sandbox: SandboxSpec,
         spec: ContainerSpec,
     ) -> Work<'_, Result<String, RuntimeError>> {
-        let what = format!("creation of {}/{}/{}", sandbox.instance, sandbox.generation, spec.attempt);
+        let name = format!("{}/{}/{}", sandbox.instance, sandbox.generation, spec.attempt);
+        let what = format!("creation of {name}");
+        let before = lock(&self.world.machine).asked.insert(name, spec.spec_hash.clone());
+        if before.is_some_and(|before| before != spec.spec_hash) {
+            // What was asked for first may come first, too.
+            self.world.wrong(format!("{what} is asked for again with another content"));
+        }
         self.call(what, Some(sandbox.instance), move |world, _| {
             let mut m = lock(&world.machine);
             if !m.pulled.contains(&spec.image) {
@@ -335,9 +344,7 @@ impl Runtime for Node {
                 return if c.spec_hash == spec.spec_hash {
                     Ok(c.id.clone())
                 } else {
-                    drop(m);
-                    world.wrong("the name of an attempt is used twice");
-                    transient("NameReserved", "there is such a container already")
+                    Err(RuntimeError::permanent("NameReserved", "there is such a container already"))
                 };
             }
             m.made += 1;
@@ -420,7 +427,12 @@ impl Runtime for Node {
     fn container_remove(&self, id: String) -> Work<'_, Result<(), RuntimeError>> {
         self.call(format!("removal of {id}"), self.sandbox_of(&id), move |world, late| {
             check_use(world, &id, late);
-            for s in lock(&world.machine).sandboxes.values_mut() {
+            let mut m = lock(&world.machine);
+            // What was there and is removed cannot come late.
+            if let Some(name) = m.key_of(&id) {
+                m.asked.remove(&name);
+            }
+            for s in m.sandboxes.values_mut() {
                 s.containers.retain(|c| c.id != id);
             }
             Ok(())
