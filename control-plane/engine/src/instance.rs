@@ -55,6 +55,9 @@ pub struct Instance {
     pub revision: String,
     /// The container attempt that should run.
     pub attempt: u32,
+    /// The highest attempt that was ever meant to run in the present sandbox.
+    #[serde(default)]
+    pub highest: u32,
     /// Restart requests it has obeyed.
     pub restart_epoch: u64,
     /// What isolation check found in the present sandbox.
@@ -105,6 +108,17 @@ impl Instance {
     /// Key of its endpoint in the route table: requests in flight are counted per attempt.
     pub fn endpoint_key(&self, attempt: u32) -> String {
         format!("{}/{}/{}", self.name, self.sandbox.generation, attempt)
+    }
+    /// A new attempt. Its name was never asked for: a call that nobody waits for any more may still make what it names.
+    pub fn raise_attempt(&mut self, sandbox: &ObservedSandbox) {
+        let seen = sandbox.containers.iter().map(|c| c.attempt).max().unwrap_or(0);
+        self.highest = seen.max(self.attempt).max(self.highest).saturating_add(1);
+        self.attempt = self.highest;
+    }
+    /// Back to what still runs.
+    pub fn keep_attempt(&mut self, attempt: u32) {
+        self.highest = self.highest.max(self.attempt);
+        self.attempt = attempt;
     }
     /// Moves every time that counts by so many milliseconds: the clock was set.
     pub fn shift(&mut self, by: i64) {
@@ -432,7 +446,7 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
                 row.phase = Phase::Failed;
                 row.restarts += 1;
                 row.revision_restarts += 1;
-                row.attempt = next_attempt(sandbox);
+                row.raise_attempt(sandbox);
                 out.wake_at = Some(row.retry_at);
             }
             ContainerState::Unknown => {
@@ -441,7 +455,7 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
                     &RuntimeError::transient("Unknown", "the runtime does not know its state; it is replaced"),
                     now,
                 );
-                row.attempt = next_attempt(sandbox);
+                row.raise_attempt(sandbox);
                 out.actions.push(Action::Remove { instance: row.name.clone(), container_id: c.id.clone() });
             }
         },
@@ -550,14 +564,9 @@ fn lose_sandbox(row: &mut Instance) {
     row.sandbox_id = None;
     row.isolation = None;
     row.sandbox.generation += 1;
-    row.attempt = 0;
+    (row.attempt, row.highest) = (0, 0);
     row.traffic = Traffic::Off;
     row.ready_since = None;
-}
-
-/// One above every attempt the sandbox has seen: names inside containerd are never used twice.
-pub fn next_attempt(sandbox: &ObservedSandbox) -> u32 {
-    sandbox.containers.iter().map(|c| c.attempt + 1).max().unwrap_or(0)
 }
 
 fn exit_error(c: &ObservedContainer, row: &Instance) -> RuntimeError {

@@ -219,12 +219,11 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
                         .find(|c| c.state == crate::runtime::ContainerState::Running && c.revision == goal.hash)
                 })
                 .filter(|_| i.restart_epoch == epoch);
-            i.attempt = match (still, sandbox) {
-                (Some(c), _) => c.attempt,
-                // Also when nothing is to be seen: what was asked for before may come late, and its name with it.
-                (None, Some(s)) => instance::next_attempt(s).max(i.attempt.saturating_add(1)),
-                (None, None) => i.attempt,
-            };
+            match (still, sandbox) {
+                (Some(c), _) => i.keep_attempt(c.attempt),
+                (None, Some(s)) => i.raise_attempt(s),
+                (None, None) => {}
+            }
             // Its old container may serve on; it counts again once the new one is ready.
             i.phase = Phase::Updating;
             i.ready_since = None;
@@ -286,6 +285,7 @@ fn scale(v: &View<'_>, d: &mut Decision) {
             traffic: Traffic::Off,
             draining_since: None,
             pulling: false,
+            highest: 0,
             ready_since: None,
             retry_at: 0,
             failures: 0,

@@ -32,6 +32,8 @@ pub struct Fleet {
     /// No table arrives.
     pub deaf: bool,
     newest: Arc<RouteTable>,
+    /// The present server has offered it.
+    fetchable: bool,
     /// When an endpoint left the last table.
     left: BTreeMap<String, i64>,
     traffic: BTreeMap<String, Counters>,
@@ -63,6 +65,7 @@ impl Fleet {
 
     /// What a dead server has sent and has not arrived never does, and nobody can fetch it.
     pub fn server_died(&mut self) {
+        self.fetchable = false;
         let newest = self.members.iter().max_by_key(|m| m.table.generation);
         self.newest = newest.map(|m| m.table.clone()).unwrap_or_default();
         for m in &mut self.members {
@@ -98,9 +101,9 @@ impl Fleet {
 
     /// All that are dead come back with the table they had, and fetch the newest.
     pub fn return_all(&mut self, now: i64) {
-        let (newest, lag) = (self.newest.clone(), self.lag_ms);
+        let coming = self.fetchable.then(|| (now + self.lag_ms, self.newest.clone()));
         for m in self.members.iter_mut().filter(|m| m.dead) {
-            (m.dead, m.fetching, m.coming) = (false, true, Some((now + lag, newest.clone())));
+            (m.dead, m.fetching, m.coming) = (false, true, coming.clone());
         }
     }
 
@@ -177,7 +180,7 @@ impl Gateways for Offered {
         for (m, lag) in fleet.members.iter_mut().zip(lags) {
             m.coming = Some((now + lag, table.clone()));
         }
-        fleet.newest = table;
+        (fleet.newest, fleet.fetchable) = (table, true);
         let (carrying, floor) = (fleet.carrying().0.len(), fleet.floor);
         drop(fleet);
         if carrying < floor {

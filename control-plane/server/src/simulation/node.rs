@@ -428,10 +428,6 @@ impl Runtime for Node {
         self.call(format!("removal of {id}"), self.sandbox_of(&id), move |world, late| {
             check_use(world, &id, late);
             let mut m = lock(&world.machine);
-            // What was there and is removed cannot come late.
-            if let Some(name) = m.key_of(&id) {
-                m.asked.remove(&name);
-            }
             for s in m.sandboxes.values_mut() {
                 s.containers.retain(|c| c.id != id);
             }
