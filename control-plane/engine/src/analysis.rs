@@ -86,6 +86,11 @@ enum Window {
 }
 
 impl Check {
+    /// The clock was set by so many milliseconds. Who was asked is asked again: the question had the old time.
+    pub fn shift(&mut self, by: i64) {
+        self.since += by;
+        self.asked = None;
+    }
     fn begin(&mut self, sides: &Sides, now: i64) {
         self.since = now;
         self.asked = None;
@@ -466,6 +471,26 @@ mod tests {
         }
         // After a window that said something a silent one changes nothing.
         assert_eq!(asked(&a, &[Some(Sample::Value(0.5)), None]), [Verdict::Passed, Verdict::Passed]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_somebody_is_asked_asks_again_and_ends_no_wait() {
+        let a = analysis(json!({ "type": "webhook", "failure_limit": 1, "interval_seconds": 1 }));
+        let (name, mut sides) = ("a".to_owned(), Sides::default());
+        let wanted = BTreeMap::from([(&name, &a)]);
+        for by in [-3_600_000, 3_600_000] {
+            let mut checks = BTreeMap::new();
+            judge(&mut checks, &wanted, &sides, true, 0);
+            assert!(matches!(judge(&mut checks, &wanted, &sides, true, 1000), Verdict::Running(_)));
+            for check in checks.values_mut() {
+                check.shift(by);
+            }
+            let now = 1100 + by;
+            let until = now + a.timeout_seconds() * 1000 + PATIENCE_MS;
+            assert_eq!(judge(&mut checks, &wanted, &sides, true, now), Verdict::Running(until));
+            sides.samples = BTreeMap::from([((name.clone(), now), Sample::Status(200))]);
+            assert_eq!(judge(&mut checks, &wanted, &sides, true, now + 100), Verdict::Passed);
+        }
     }
 
     #[test]

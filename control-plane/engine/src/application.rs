@@ -151,7 +151,7 @@ impl State {
         if let Some(gray) = &mut r.gray {
             gray.since += by;
             gray.switched_at.iter_mut().for_each(|at| *at += by);
-            gray.checks.values_mut().for_each(|check| check.since += by);
+            gray.checks.values_mut().for_each(|check| check.shift(by));
         }
     }
     /// Operation in force and what it is for.

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     #[cfg(test)]
@@ -15,6 +17,29 @@ pub fn now_ms() -> i64 {
 /// RFC 3339 in UTC, milliseconds.
 pub fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |t| format!("{t:.3}"))
+}
+
+/// The wall clock may drift or be slewed by so much between two looks.
+const DRIFT_MS: u64 = 30_000;
+
+/// Both clocks at the last look: a wall clock that was set is told from time that has passed.
+pub struct Clocks {
+    wall_ms: i64,
+    steady: Instant,
+}
+
+impl Clocks {
+    /// `wall_ms`: milliseconds since the epoch, now.
+    pub fn new(wall_ms: i64) -> Self {
+        Self { wall_ms, steady: Instant::now() }
+    }
+
+    /// By how many milliseconds the wall clock was set since the last look; 0 when it went on as time does.
+    pub fn jump(&self, wall_ms: i64) -> i64 {
+        let passed = i64::try_from(self.steady.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let by = wall_ms.saturating_sub(self.wall_ms).saturating_sub(passed);
+        if by.unsigned_abs() > DRIFT_MS { by } else { 0 }
+    }
 }
 
 /// `bytes` random bytes of the kernel, in hex.
@@ -64,6 +89,8 @@ pub mod simulated {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -72,5 +99,15 @@ mod tests {
         assert_eq!(rfc3339(last - 86_400_000), "2028-02-28T23:59:59.999Z");
         assert_eq!(rfc3339(last), "2028-02-29T23:59:59.999Z");
         assert_eq!(rfc3339(last + 1), "2028-03-01T00:00:00.000Z");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_is_told_from_time_that_passes_and_from_drift() {
+        let clocks = Clocks::new(1_000_000);
+        tokio::time::advance(Duration::from_hours(2)).await;
+        let now = 1_000_000 + 7_200_000;
+        for (by, jump) in [(0, 0), (30_000, 0), (-30_000, 0), (30_001, 30_001), (-3_600_000, -3_600_000)] {
+            assert_eq!(clocks.jump(now + by), jump);
+        }
     }
 }

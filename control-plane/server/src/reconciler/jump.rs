@@ -1,32 +1,10 @@
 //! A clock that is set fires nothing: what is due in five minutes by the rows is due in five minutes after it, too.
 
 use sampan_store::StoreError;
-use tokio::time::Instant;
 
 use super::Reconciler;
+use crate::clock::Clocks;
 use crate::objects;
-
-/// The wall clock may drift or be slewed by so much between two looks.
-const DRIFT_MS: u64 = 30_000;
-
-/// Both clocks at the last look.
-pub(super) struct Clocks {
-    wall_ms: i64,
-    steady: Instant,
-}
-
-impl Clocks {
-    pub(super) fn new(wall_ms: i64) -> Self {
-        Self { wall_ms, steady: Instant::now() }
-    }
-
-    /// By how many milliseconds the wall clock was set since the last look; 0 when it went on as time does.
-    pub(super) fn jump(&self, wall_ms: i64) -> i64 {
-        let passed = i64::try_from(self.steady.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let by = wall_ms.saturating_sub(self.wall_ms).saturating_sub(passed);
-        if by.unsigned_abs() > DRIFT_MS { by } else { 0 }
-    }
-}
 
 impl Reconciler {
     /// Looks at both clocks, and moves along what is waited for when the wall clock was set.

@@ -30,9 +30,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 pub use self::gateways::Gateways;
-use self::jump::Clocks;
 use crate::blocking::blocking;
-use crate::clock::now_ms;
+use crate::clock::{Clocks, now_ms};
 use crate::objects;
 use crate::registry::Registry;
 use crate::sample::Sampler;

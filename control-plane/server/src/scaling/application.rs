@@ -67,6 +67,15 @@ impl Application {
         }
     }
 
+    /// The clock was set: what was seen has times that say nothing any more. As after a start, the size stays.
+    pub fn begin_anew(&mut self, now: i64) {
+        self.answers.clear();
+        self.state = scaling::State::default();
+        (self.started, self.stored_at) = (now, now);
+        self.loads = Loads::default();
+        (self.last_request, self.growing) = (None, None);
+    }
+
     /// The rules as they are now. An answer to what was asked before says nothing about them.
     pub fn follow(&mut self, rules: Vec<Rule>) {
         if rules != self.rules {
@@ -230,4 +239,30 @@ fn logged(decision: &Decision, sentence: &str) -> serde_json::Value {
         "limited_by": decision.limited_by.word(),
         "inputs": { "ready": decision.ready, "quota": decision.quota, "rules": decision.rules },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise an hour of the clock would be an hour of silence, and the last instance would go.
+    #[test]
+    fn a_clock_that_is_set_is_a_start_and_not_an_hour_of_silence() {
+        let seen = |requests| Some(Load { requests, ..Load::default() });
+        let of = || ("rule".to_owned(), "metric".to_owned());
+        for set_to in [3_602_000, -3_598_000] {
+            let mut app = Application::new(Vec::new(), None, Outlook::default(), 0);
+            app.see(seen(1), 1000);
+            app.see(seen(2), 2000);
+            app.answered(of(), Ok(1.0), 2000);
+            app.growing = Some(2000);
+            assert_eq!(app.last_request, Some(2000));
+            app.begin_anew(set_to);
+            assert_eq!((app.started, app.last_request, app.growing), (set_to, None, None));
+            assert_eq!((app.state == scaling::State::default(), app.answers.len()), (true, 0));
+            assert!(app.loads.last().is_none(), "no rate over an hour that was not");
+            app.see(seen(2), set_to + 1000);
+            assert_eq!(app.last_request, None, "what came before is no request of now");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use self::application::Application;
 use self::board::Board;
 use self::history::Usages;
 use self::outlook::Outlook;
-use crate::clock::now_ms;
+use crate::clock::{Clocks, now_ms};
 use crate::objects;
 use crate::reconciler::Note;
 use crate::sample::Sampler;
@@ -66,6 +66,7 @@ struct Scaler {
     room: Arc<Semaphore>,
     /// When the rules were read last; 0: they must be read.
     read_at: i64,
+    clocks: Clocks,
 }
 
 /// Runs until it is aborted, which it may be at any moment.
@@ -81,6 +82,7 @@ pub async fn run(parts: Parts) {
         open: BTreeSet::new(),
         room: Arc::new(Semaphore::new(AT_ONCE)),
         read_at: 0,
+        clocks: Clocks::new(now_ms()),
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -131,6 +133,7 @@ impl Scaler {
     /// Everything, once a second.
     fn look(&mut self) {
         let now = now_ms();
+        self.look_at_clocks(now);
         if now - self.read_at >= SLOW_MS || now < self.read_at {
             match self.read(now) {
                 Ok(()) => self.read_at = now,
@@ -151,9 +154,20 @@ impl Scaler {
         }
     }
 
+    /// A clock that was set is no silence, and ends no window of stabilisation.
+    fn look_at_clocks(&mut self, now: i64) {
+        if self.clocks.jump(now) != 0 {
+            (self.read_at, self.asked_at) = (0, 0);
+            self.usages = Usages::default();
+            self.applications.values_mut().for_each(|app| app.begin_anew(now));
+        }
+        self.clocks = Clocks::new(now);
+    }
+
     /// Requests wait for these.
     fn wake(&mut self, held: &BTreeSet<String>) {
         let now = now_ms();
+        self.look_at_clocks(now);
         for name in held {
             let Some(app) = self.applications.get_mut(name) else { continue };
             app.see(self.parts.gateway.load(name), now);
