@@ -145,7 +145,7 @@ fn values_come_from_files_environment_and_command_line_and_the_later_wins() {
         }
         text(&run(&mut command).stdout)
     };
-    assert!(found(&[], "").contains("need var.replicas"), "{}", found(&[], ""));
+    assert!(found(&[], "").contains("1 needs var.replicas"), "{}", found(&[], ""));
     assert!(found(&[], "-1").contains("SMP006") && !found(&[], "1").contains("SMP006"));
     std::fs::write(folder.path().join("terraform.tfvars"), "replicas = -2\n").unwrap();
     assert!(found(&[], "1").contains("is -2"));

@@ -101,12 +101,12 @@ fn xml(text: &str) -> String {
 fn summary(report: &Report) -> String {
     use crate::finding::Severity::{Error, Note, Warning};
     let mut text = format!(
-        "{} errors, {} warnings, {} notes in {} resources and {} files",
-        report.count(Error),
-        report.count(Warning),
-        report.count(Note),
-        report.resources,
-        report.tree.files.len()
+        "{}, {}, {} in {} and {}",
+        counted(report.count(Error), "error"),
+        counted(report.count(Warning), "warning"),
+        counted(report.count(Note), "note"),
+        counted(report.resources, "resource"),
+        counted(report.tree.files.len(), "file")
     );
     for (count, what) in [(report.suppressed, "suppressed by comments"), (report.baselined, "in the baseline")] {
         if count > 0 {
@@ -117,6 +117,11 @@ fn summary(report: &Report) -> String {
         text.push_str(&format!("; {} entries of the baseline are gone", report.stale.len()));
     }
     text
+}
+
+/// `1 file`, `2 files`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `12 undetermined: 8 need var.env, 4 need module.net`.
@@ -130,6 +135,10 @@ fn waiting(report: &Report) -> Option<String> {
     }
     let mut causes: Vec<(&str, usize)> = causes.into_iter().collect();
     causes.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
-    let main: Vec<String> = causes.iter().take(5).map(|(name, count)| format!("{count} need {name}")).collect();
+    let main: Vec<String> = causes
+        .iter()
+        .take(5)
+        .map(|(name, count)| format!("{count} need{} {name}", if *count == 1 { "s" } else { "" }))
+        .collect();
     Some(format!("{} undetermined: {}", report.undetermined.len(), plain(&main.join(", "))))
 }

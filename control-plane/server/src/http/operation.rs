@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use axum::response::Response;
 use sampan_engine::application::{Cause, Request};
-use sampan_schema::operation::Phase;
+use sampan_schema::operation::{Operation, Phase};
 use sampan_schema::problem::Problem;
-use sampan_store::{StoreError, Tx};
+use sampan_store::{Reader, StoreError, Tx};
 use serde_json::Value;
 
 use super::Api;
 use super::answer::{not_found, ok, read};
+use super::rollout::about_to;
 use crate::clock::random_hex;
 use crate::objects;
+
+/// How soon a verb that waits for the reconciler is looked at again.
+const VERB: Duration = Duration::from_secs(1);
 
 /// A new operation, and the request that the reconciler takes it from.
 pub(super) fn start(
@@ -39,6 +43,19 @@ pub(super) fn start(
     serde_json::to_value(op).map_err(|e| StoreError::Other(e.to_string()))
 }
 
+/// As a caller reads it: a pause that a verb is about to end holds nobody up.
+fn seen(r: &Reader<'_>, op: Operation) -> Result<Operation, StoreError> {
+    if op.phase != Phase::Paused || op.target_kind != "application" {
+        return Ok(op);
+    }
+    let state = objects::state(r, &objects::key(&op.namespace, &op.name))?;
+    let mine = state.operation().is_some_and(|(id, _)| id == op.id);
+    Ok(match about_to(&state).filter(|_| mine) {
+        Some((_, message)) => Operation { phase: Phase::Running, reason: String::new(), message: message.into(), ..op },
+        None => op,
+    })
+}
+
 pub(super) async fn get(api: &Api, id: &str, query: &HashMap<String, String>) -> Result<Response, Problem> {
     let wait = query.get("wait").map_or(0, |w| w.trim_end_matches('s').parse().unwrap_or(0_u64)).min(60);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(wait);
@@ -46,9 +63,11 @@ pub(super) async fn get(api: &Api, id: &str, query: &HashMap<String, String>) ->
     let mut first: Option<Value> = None;
     loop {
         changes.borrow_and_update();
-        let op = read(&api.store, |r| {
-            let o = r.operation(id)?.ok_or_else(|| not_found("operation", id))?;
-            Ok(objects::operation(o)?)
+        let (op, about_to_move) = read(&api.store, |r| {
+            let stored = objects::operation(r.operation(id)?.ok_or_else(|| not_found("operation", id))?)?;
+            let op = seen(r, stored.clone())?;
+            let about_to_move = op != stored;
+            Ok((op, about_to_move))
         })?;
         let body = serde_json::to_value(&op).unwrap_or_default();
         // Progress is an answer too: the caller prints it and asks again.
@@ -57,8 +76,49 @@ pub(super) async fn get(api: &Api, id: &str, query: &HashMap<String, String>) ->
             return Ok(ok(200, &body));
         }
         first.get_or_insert(body.clone());
-        if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+        // A verb may leave the operation as it was, which is no change to wait for.
+        let until = if about_to_move { deadline.min(tokio::time::Instant::now() + VERB) } else { deadline };
+        if tokio::time::timeout_at(until, changes.changed()).await.is_err() && until == deadline {
             return Ok(ok(200, &body));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
+    use sampan_engine::application::{Release, State, Verb};
+    use sampan_schema::rollout::Rollout;
+    use sampan_store::Store;
+
+    use super::*;
+
+    #[test]
+    fn an_operation_is_paused_until_a_verb_on_its_own_release_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("s.db")).unwrap();
+        let cases = [
+            ("op", None, Phase::Paused),
+            ("op", Some(Verb::Promote { full: false }), Phase::Running),
+            ("op", Some(Verb::Abort), Phase::Running),
+            ("op", Some(Verb::Pause), Phase::Paused),
+            ("another", Some(Verb::Resume), Phase::Paused),
+        ];
+        for (operation, verb, phase) in cases {
+            let rollout = Rollout { phase: "Paused".into(), ..Rollout::default() };
+            let release = Some(Release { operation: operation.into(), ..Release::default() });
+            let state = State { release, rollout, verb, ..State::default() };
+            let op = Operation {
+                id: "op".into(),
+                target_kind: "application".into(),
+                namespace: "shop".into(),
+                name: "cart".into(),
+                phase: Phase::Paused,
+                ..Operation::default()
+            };
+            store.write(|tx| objects::put_state(tx, "shop/cart", &state)).unwrap();
+            assert_eq!(store.read(|r| seen(r, op)).unwrap().phase, phase, "{operation} {verb:?}");
         }
     }
 }

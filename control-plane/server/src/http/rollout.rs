@@ -49,8 +49,8 @@ fn asked<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(wrong)
 }
 
-/// What a caller reads. A release that waits for the reconciler is the newest already: nobody who has just started one
-/// is told that the one before is over.
+/// What a caller reads. What waits for the reconciler counts already: nobody who has just started a release is told that
+/// the one before is over, and nobody who has just promoted one that it stands still.
 fn shown(state: &State) -> Value {
     let waiting = state.request.as_ref().filter(|r| r.cause != Cause::Scale);
     let mut rollout = waiting.map_or_else(
@@ -63,10 +63,22 @@ fn shown(state: &State) -> Value {
             ..Rollout::default()
         },
     );
+    if let Some((phase, message)) = about_to(state) {
+        (rollout.phase, rollout.reason, rollout.message) = (phase.into(), String::new(), message.into());
+    }
     if rollout.phase.is_empty() {
         rollout.phase = "None".into();
     }
     serde_json::to_value(rollout).unwrap_or_default()
+}
+
+/// Phase and message of a pause that a verb is about to end.
+pub(super) fn about_to(state: &State) -> Option<(&'static str, &'static str)> {
+    match state.verb.filter(|_| state.request.is_none() && state.rollout.is_paused())? {
+        Verb::Promote { .. } | Verb::Resume => Some(("Updating", "about to go on")),
+        Verb::Abort => Some(("RollingBack", "about to go back")),
+        Verb::Pause => None,
+    }
 }
 
 pub(super) fn get(api: &Api, ns: &str, name: &str) -> Result<Response, Problem> {
@@ -134,9 +146,11 @@ fn take(tx: &Tx<'_>, ns: &str, name: &str, verb: Verb, step: Option<u32>) -> Res
     if state.is_obeyed(verb) {
         return Ok((200, shown(&state)));
     }
+    // How it stood: a caller says from where it goes on.
+    let found = shown(&state);
     state.verb = Some(verb);
     objects::put_state(tx, &app, &state)?;
-    Ok((202, shown(&state)))
+    Ok((202, found))
 }
 
 /// The release has left the step, or has ended well.
@@ -382,6 +396,22 @@ mod tests {
         store.write(|tx| objects::put_state(tx, "shop/cart", &over)).unwrap();
         assert_eq!(sent(&store, STEP, Some(2)), (200, String::new()), "the release has passed every step");
         assert_eq!(sent(&store, STEP, None), (409, "NO_RELEASE".into()));
+    }
+
+    #[test]
+    fn a_pause_that_a_verb_is_about_to_end_is_over_for_who_reads() {
+        for (verb, phase) in [
+            (STEP, "Updating"),
+            (Verb::Promote { full: true }, "Updating"),
+            (Verb::Resume, "Updating"),
+            (Verb::Abort, "RollingBack"),
+            (Verb::Pause, "Paused"),
+        ] {
+            let state = State { verb: Some(verb), ..at_step(2) };
+            let seen = shown(&state);
+            assert_eq!((seen["phase"].as_str(), seen["step"].as_u64()), (Some(phase), Some(2)), "{verb:?}");
+            assert_eq!(seen["reason"] == "ManualStep", verb == Verb::Pause, "{verb:?}");
+        }
     }
 
     #[test]
