@@ -291,6 +291,8 @@ fn scale(v: &View<'_>, d: &mut Decision) {
             failures: 0,
             restarts: 0,
             revision_restarts: 0,
+            stopping: false,
+            hung_stops: 0,
             terminating: false,
             permanent: false,
             reason: String::new(),
@@ -380,8 +382,13 @@ fn steps(v: &View<'_>, d: &mut Decision) {
             pre_stop: &pre_stop,
             now: v.now,
         };
-        let name = row.name.clone();
+        let (name, generation) = (row.name.clone(), row.sandbox.generation);
         let step = instance::step(row, seen, &knobs);
+        if let Some(given_up) =
+            step.instance.as_ref().filter(|i| i.reason == instance::GIVEN_UP && i.sandbox.generation != generation)
+        {
+            d.events.push(("Warning", instance::GIVEN_UP.into(), format!("{name}: {}", given_up.message)));
+        }
         for a in step.actions {
             match &a {
                 Action::Pull { reference } if pulls.contains(reference) => {}
