@@ -167,6 +167,7 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP035", "A number is no HTTP status."),
     ("SMP036", "The times of a probe do not fit each other."),
     ("SMP037", "`min_ready_seconds` leaves no time for a release."),
+    ("SMP038", "A namespace's quota does not allow so many applications or instances."),
     ("SMP046", "The weights or instances of steps do not rise."),
     ("SMP047", "A step has both a weight and matches."),
     ("SMP048", "An attribute does not belong to the strategy `batch`."),
