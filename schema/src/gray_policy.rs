@@ -68,8 +68,8 @@ pub struct Spec {
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// What a new release does to one that is under way. `supersede`: back to stable first, then the new one.
-    /// `reject`: refuses the write.
+    /// What a new release does to one that is under way. `supersede`: back to stable first, then the new one. `queue`:
+    /// the new one waits until the other has ended, and a newer one takes its place. `reject`: refuses the write.
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
     pub on_new_release: OnNewRelease,
@@ -135,6 +135,7 @@ pub enum OnFailure {
 pub enum OnNewRelease {
     #[default]
     Supersede,
+    Queue,
     Reject,
 }
 

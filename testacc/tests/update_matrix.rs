@@ -310,6 +310,7 @@ fn policy_rows() -> Vec<Row> {
         policy("/tag", json!("one"), json!("two")),
         policy("/on_failure", json!("abort"), json!("rollback")),
         policy("/on_new_release", json!("supersede"), json!("reject")),
+        policy("/on_new_release", json!("reject"), json!("queue")),
         policy("/scale_down_delay_seconds", json!(60), json!(61))
             .around(json!({ "strategy": "blue_green", "steps": [{ "weight_percent": 5 }] })),
         policy("/promotion_timeout_seconds", json!(60), json!(61)),

@@ -4,6 +4,7 @@ use sampan_schema::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
 use crate::gray_policy::Gray;
+use crate::queue::Queued;
 
 /// What a release is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +251,8 @@ pub struct ResolvedImage {
 #[serde(default)]
 pub struct State {
     pub request: Option<Request>,
+    /// A release that waits until the one under way has ended.
+    pub queued: Option<Queued>,
     pub release: Option<Release>,
     /// Revision of the last release that succeeded.
     pub current: Option<String>,

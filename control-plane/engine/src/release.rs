@@ -50,10 +50,13 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("RollingBack", "Updating", "cleared for the newer spec"),
     ("RollingBack", "Verifying", "cleared, and the first step is there already"),
     ("RollingBack", "Paused", "pause while clearing"),
-    ("Succeeded", "Updating", "a spec is written"),
-    ("RolledBack", "Updating", "a spec is written"),
+    ("Succeeded", "Updating", "a spec is written, or one that waited begins"),
+    ("Succeeded", "Paused", "pause before the next one begins"),
+    ("RolledBack", "Updating", "a spec is written, or one that waited begins"),
+    ("RolledBack", "Paused", "pause before the next one begins"),
     ("RolledBack", "Succeeded", "a spec that changes no instance"),
-    ("Aborted", "Updating", "a spec is written"),
+    ("Aborted", "Updating", "a spec is written, or one that waited begins"),
+    ("Aborted", "Paused", "pause before the next one begins"),
     ("Aborted", "Succeeded", "a spec that changes no instance"),
     ("Failed", "Updating", "a spec is written"),
 ];
@@ -423,6 +426,25 @@ fn trouble(
     Some(("ProgressDeadlineExceeded".into(), format!("no progress for {waited} s; {cause}")))
 }
 
+/// What waits says for whom, or is the next to begin.
+pub(crate) fn next_in_line(v: &View<'_>, d: &mut Decision) {
+    let Some(queued) = &d.state.queued else { return };
+    let id = queued.request.operation.clone();
+    let message = d.state.waits_for();
+    d.state.dequeue();
+    if d.state.queued.is_none() {
+        wake(d, v.now);
+        return;
+    }
+    d.operations.push(OperationUpdate {
+        id,
+        phase: OperationPhase::Pending,
+        reason: "Queued".into(),
+        message,
+        progress: Progress::default(),
+    });
+}
+
 /// Without gray steps, and the way back.
 fn plain(v: &View<'_>, d: &mut Decision, r: &mut Release, count: &Count, trouble: Option<(String, String)>) -> End {
     let n = replicas(v);
@@ -787,6 +809,7 @@ pub(crate) fn rollout(v: &View<'_>, d: &Decision) -> Rollout {
         reason,
         message,
         operation: r.operation.clone(),
+        queued: d.state.queued.as_ref().map(|q| q.request.operation.clone()).unwrap_or_default(),
         wanted: gray.map_or(n, |gray| gray.wanted(n)),
         updated: d.instances.iter().filter(on).count() as u64,
         ready: d.instances.iter().filter(on).filter(ready).count() as u64,

@@ -48,10 +48,11 @@ fn policy(w: &mut World) -> Value {
     let strategy = ["canary", "canary", "canary", "batch", "blue_green"][w.pick(5)];
     let capacity = ["shared", "extra"][w.pick(2)];
     let on_failure = ["pause", "abort", "rollback"][w.pick(3)];
+    let on_new = ["supersede", "supersede", "queue"][w.pick(3)];
     let limit = 1 + w.pick(2);
     let mut policy = json!({
         "namespace": "n", "name": "p", "steps": steps, "scale_down_delay_seconds": 3, "promotion_timeout_seconds": 600,
-        "strategy": strategy, "capacity": capacity, "on_failure": on_failure,
+        "strategy": strategy, "capacity": capacity, "on_failure": on_failure, "on_new_release": on_new,
     });
     if w.pick(2) == 0 {
         policy["analysis"] = json!({
