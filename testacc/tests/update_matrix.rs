@@ -308,6 +308,7 @@ fn policy_rows() -> Vec<Row> {
         policy("/capacity", json!("shared"), json!("extra")),
         policy("/allow_large_first_step", json!(false), json!(true)),
         policy("/tag", json!("one"), json!("two")),
+        policy("/fallback", json!("baseline"), json!("reject")),
         policy("/on_failure", json!("abort"), json!("rollback")),
         policy("/on_new_release", json!("supersede"), json!("reject")),
         policy("/on_new_release", json!("reject"), json!("queue")),

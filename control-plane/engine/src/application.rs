@@ -259,6 +259,9 @@ pub struct State {
     pub image: Option<ResolvedImage>,
     pub observed_generation: i64,
     pub restart_epoch: u64,
+    /// Lane of the gray release that brought the revision in force, until another one begins: its instances are still
+    /// what callers on the lane want.
+    pub lane: Option<String>,
     /// Instances made so far: part of their names.
     pub made: u64,
     pub revisions: u64,

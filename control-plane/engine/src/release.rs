@@ -14,7 +14,7 @@ use crate::gray_policy::{Gray, Stage, shunned};
 use crate::instance::{Instance, Traffic};
 use crate::reconcile::{Decision, OperationUpdate, View, blocked, min_ready_ms, wake};
 use crate::revision::Revision;
-use crate::route::{Split, cap};
+use crate::route::{Lanes, Split, cap};
 
 /// Which phase of a rollout can follow which, and why. The guide's picture is drawn from it. The simulator sees no
 /// other, and in its long run each of these.
@@ -137,6 +137,9 @@ pub(crate) fn take_request(v: &View<'_>, d: &mut Decision) {
         .policy
         .filter(|_| request.cause == Cause::Deploy && d.state.current.is_some() && replicas(v) > 0)
         .map(|policy| Gray::new(policy.clone(), v.now));
+    if gray.is_some() {
+        d.state.lane = None;
+    }
     let stays = stays && to.is_some();
     let to = to.unwrap_or_default();
     d.state.release = Some(Release { to, gray, stays, clearing, ..begin(v, request, d.state.current.clone()) });
@@ -262,6 +265,15 @@ fn shuns(r: &Release) -> Option<&str> {
 /// The revision whose instances get no requests, if there is one.
 pub(crate) fn shunned_revision(state: &State) -> Option<&str> {
     state.release.as_ref().and_then(shuns)
+}
+
+/// What the table has to know of an application's lanes. `policy` is the one in force.
+pub fn lanes(state: &State, policy: Option<&gray_policy::Spec>) -> Lanes {
+    let released = state.release.as_ref().is_some_and(|r| r.is_active() && r.gray.is_some());
+    Lanes {
+        all: state.lane.clone().filter(|_| !released),
+        rejecting: policy.filter(|p| p.fallback == gray_policy::Fallback::Reject).map(|p| p.tag.clone()),
+    }
 }
 
 /// How requests are divided now.
@@ -483,6 +495,10 @@ fn succeed(d: &mut Decision, r: &mut Release) -> (OperationPhase, String, String
     r.phase = ReleasePhase::Succeeded;
     d.state.current = Some(r.to.clone());
     d.state.observed_generation = r.generation;
+    // Neither another number nor a restart is another revision.
+    if matches!(r.cause, Cause::Deploy | Cause::Rollback) && !r.operation.is_empty() {
+        d.state.lane = None;
+    }
     d.state.succeeded.retain(|hash| *hash != r.to);
     d.state.succeeded.push(r.to.clone());
     let surplus = d.state.succeeded.len().saturating_sub(REMEMBERED);
@@ -530,6 +546,7 @@ fn gray_step(v: &View<'_>, d: &mut Decision, r: &mut Release, count: &Count, tro
         }
         if count.ready == n && count.there == n && v.acked && (!gray.is_blue_green() || gray.switched_at.is_some()) {
             end = Some(succeed(d, r));
+            d.state.lane = gray.lane().map(str::to_owned);
         } else if let Some((reason, message)) = trouble {
             fail(v, d, r, &gray, &reason, &message);
         } else {

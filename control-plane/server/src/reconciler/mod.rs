@@ -463,7 +463,7 @@ impl Reconciler {
             self.failed.remove(name);
         }
         self.ask(ns, name, std::mem::take(&mut d.questions));
-        self.carry_out(app, spec.replicas.max(0) as u64, &revisions, &d);
+        self.carry_out(app, spec.replicas.max(0) as u64, &revisions, policy.as_ref(), &d);
         if let Some(at) = d.wake_at {
             self.wakes.entry(app.to_owned()).and_modify(|w| *w = at.min(*w)).or_insert(at);
         }
