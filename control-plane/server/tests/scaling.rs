@@ -61,7 +61,12 @@ async fn a_rule_owns_the_size_and_the_spec_stays_as_it_was_written() {
     let before = b.get(CART).await;
     let (status, answer) = b.create(&rule_path("by-time"), &always(3)).await;
     assert_eq!((status, &answer["status"]["type"]), (201, &json!("timing")), "{answer}");
-    ready(&b, 3).await;
+    wait_for("three instances, and no damage on the way", async || {
+        let shown = b.get(CART).await["status"].clone();
+        assert_ne!(shown["phase"], "Degraded", "{shown}");
+        shown["ready_replicas"] == 3 && shown["phase"] == "Running"
+    })
+    .await;
     // Nothing of the object has changed that a plan would see.
     let after = b.get(CART).await;
     assert_eq!((&after["replicas"], &after["generation"]), (&before["replicas"], &before["generation"]));
