@@ -114,7 +114,10 @@ pub(crate) fn progress(operation: &Operation, revision: &str) -> String {
     }
     let id = &operation.id;
     match (operation.kind.as_str(), operation.phase) {
-        (kind, Phase::Pending) => format!("{kind}: waiting to begin (operation {id})"),
+        (kind, Phase::Pending) if operation.message.is_empty() => {
+            format!("{kind}: waiting to begin (operation {id})")
+        }
+        (kind, Phase::Pending) => format!("{kind}: {} (operation {id})", operation.message),
         (kind, Phase::Paused) => {
             format!("{kind}: {text}, paused: {} (operation {id}); go on with {}", operation.reason, way_on(operation))
         }

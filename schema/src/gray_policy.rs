@@ -49,6 +49,11 @@ pub struct Spec {
     #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default = "gray")]
     pub tag: String,
+    /// What a call on the lane gets from an application of the namespace that has no ready instance of it. `baseline`:
+    /// an answer of stable, and the lane goes on through it. `reject`: 503. One policy in use that rejects is enough.
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default)]
+    pub fallback: Fallback,
     /// Keeps a caller at the side it was sent to; null sends every request by its own. A higher weight moves callers
     /// only to gray, a lower one only back.
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
@@ -68,8 +73,8 @@ pub struct Spec {
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// What a new release does to one that is under way. `supersede`: back to stable first, then the new one.
-    /// `reject`: refuses the write.
+    /// What a new release does to one that is under way. `supersede`: back to stable first, then the new one. `queue`:
+    /// the new one waits until the other has ended, and a newer one takes its place. `reject`: refuses the write.
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
     pub on_new_release: OnNewRelease,
@@ -123,6 +128,14 @@ pub enum Capacity {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    #[default]
+    Baseline,
+    Reject,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     #[default]
     Pause,
@@ -135,6 +148,7 @@ pub enum OnFailure {
 pub enum OnNewRelease {
     #[default]
     Supersede,
+    Queue,
     Reject,
 }
 
@@ -443,8 +457,10 @@ fn strategy(spec: &Spec, v: &mut Vec<Violation>) {
     if spec.strategy != Strategy::BlueGreen && spec.scale_down_delay_seconds != thirty() {
         v.push(Violation::new("scale_down_delay_seconds", "SMP052", "is of strategy blue_green alone: leave it out"));
     }
-    if spec.strategy == Strategy::Batch && spec.sticky.is_some() {
-        v.push(Violation::new("sticky", "SMP048", "strategy batch does not split requests: leave it out"));
+    for (field, set) in [("sticky", spec.sticky.is_some()), ("fallback", spec.fallback != Fallback::Baseline)] {
+        if spec.strategy == Strategy::Batch && set {
+            v.push(Violation::new(field, "SMP048", "strategy batch does not split requests: leave it out"));
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Rollout {
     pub message: String,
     /// Operation that a caller can follow.
     pub operation: String,
+    /// Operation of a newer release that waits for this one to end; empty when none does.
+    pub queued: String,
     /// Instances that are wanted on `revision` in this step.
     pub wanted: u64,
     /// Instances that are on it.

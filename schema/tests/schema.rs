@@ -238,6 +238,11 @@ fn each_rule_of_a_gray_policy_names_its_field() {
             "SMP048",
         ),
         (policy(json!({ "replicas": "1" }), json!({ "strategy": "batch", "sticky": {} })), "sticky", "SMP048"),
+        (
+            policy(json!({ "replicas": "1" }), json!({ "strategy": "batch", "fallback": "reject" })),
+            "fallback",
+            "SMP048",
+        ),
         (policy(json!({ "matches": [{ "method": "GET" }] }), json!({})), "steps[0].replicas", "SMP049"),
         (policy(json!({ "pause": { "manual": true } }), json!({})), "steps[0].replicas", "SMP049"),
         (policy(json!({ "replicas": "0%", "weight_percent": 5 }), json!({})), "steps[0].replicas", "SMP049"),

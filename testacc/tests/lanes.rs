@@ -138,6 +138,7 @@ fn a_marked_request_stays_on_gray_across_a_gap_and_nothing_from_outside_gets_the
     forged_lanes_lead_nowhere(&dev);
     what_is_not_the_lane_passes(&dev);
     outside_of_a_namespace_no_lane_counts(&dev);
+    a_lane_that_rejects_does_not_cross_the_gap(&dev, &terraform);
 
     for application in ["front", "back"] {
         let output = dev.sampan(&["rollout", "promote", &format!("shop/{application}")]).output().unwrap();
@@ -176,6 +177,23 @@ fn what_is_not_the_lane_passes(dev: &Dev) {
     let marked = seen(MARKED);
     assert_eq!(marked["x-sampan-lane"], json!(["testers"]), "{marked}");
     assert_eq!(marked["baggage"], json!(["sampan.lane=testers,a=1,b=2"]), "{marked}");
+}
+
+/// With `fallback = "reject"` no marked request goes through middle, which has no gray revision; all others do.
+fn a_lane_that_rejects_does_not_cross_the_gap(dev: &Dev, terraform: &Terraform) {
+    let tag = "  tag       = \"testers\"\n";
+    let rejecting = MAIN.replace(tag, &format!("{tag}  fallback  = \"reject\"\n"));
+    assert_ne!(rejecting, MAIN);
+    terraform.write("main.tf", &rejecting);
+    terraform.apply(&[]);
+    wait_for("a rejection", DEADLINE, || match ask(dev, MARKED) {
+        Err(told) if told.contains("503") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    all_visit(dev, 100, UNMARKED, ["stable"; 3], None);
+    terraform.write("main.tf", MAIN);
+    terraform.apply(&[]);
+    wait_for("the way through the gap", DEADLINE, || ask(dev, MARKED));
 }
 
 /// The internal listener believes instances of the namespace and nobody else: not this machine itself.

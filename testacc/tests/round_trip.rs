@@ -81,6 +81,7 @@ resource "sampan_gray_policy" "full" {
   ]
   allow_large_first_step    = true
   tag                       = "canary"
+  fallback                  = "reject"
   sticky                    = { key = "header", name = "x-user" }
   on_failure                = "rollback"
   on_new_release            = "reject"

@@ -310,8 +310,10 @@ fn policy_rows() -> Vec<Row> {
         policy("/capacity", json!("shared"), json!("extra")),
         policy("/allow_large_first_step", json!(false), json!(true)),
         policy("/tag", json!("one"), json!("two")),
+        policy("/fallback", json!("baseline"), json!("reject")),
         policy("/on_failure", json!("abort"), json!("rollback")),
         policy("/on_new_release", json!("supersede"), json!("reject")),
+        policy("/on_new_release", json!("reject"), json!("queue")),
         policy("/scale_down_delay_seconds", json!(60), json!(61))
             .around(json!({ "strategy": "blue_green", "steps": [{ "weight_percent": 5 }] })),
         policy("/promotion_timeout_seconds", json!(60), json!(61)),

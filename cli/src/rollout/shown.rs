@@ -47,10 +47,10 @@ impl Seen {
     }
 
     /// An operation whose release has not begun: a write is answered before. A change of `replicas` during a release
-    /// takes no release of its own.
+    /// takes no release of its own, and what waits for the release to end comes after it.
     fn waiting(&self) -> Option<&Operation> {
         let other = self.operation.as_ref().filter(|op| op.id != self.rollout.operation && !op.phase.is_terminal());
-        other.filter(|op| op.kind != "scale" || self.rollout.is_over())
+        other.filter(|op| self.rollout.is_over() || (op.kind != "scale" && op.id != self.rollout.queued))
     }
 
     /// A newer operation without a release of its own, when it is worth a word.
@@ -179,6 +179,10 @@ impl Seen {
         } else {
             format!("{} {} wanted, {} updated, {} ready", bar(r), r.wanted, r.updated, r.ready)
         };
+        let queued = match r.queued.as_str() {
+            "" => String::new(),
+            id => format!("operation {id} begins when this release has ended"),
+        };
         // Of a release that is over, the revision before serves nothing any more.
         let before = if r.phase == "Succeeded" { "before" } else { "stable" };
         pairs(&[
@@ -188,6 +192,7 @@ impl Seen {
             ("revision", r.revision.clone()),
             (before, r.stable_revision.clone()),
             ("instances", instances),
+            ("queued", queued),
             ("reason", self.why()),
         ])
     }
@@ -393,6 +398,24 @@ mod tests {
             page.starts_with("scale of shop/cart: Running, 0/0 updated, 0 ready\nrelease of shop/cart: Paused\n"),
             "{page}"
         );
+        assert!(page.contains("sampan rollout promote shop/cart"), "{page}");
+    }
+
+    #[test]
+    fn what_waits_for_a_release_is_told_and_holds_nobody_up() {
+        let behind = |phase: &str| {
+            let mut seen = seen(phase, "ManualStep", Phase::Paused);
+            seen.rollout.queued = "four".into();
+            let message = "waits for operation one to end".into();
+            seen.operation = Some(Operation { message, ..operation("four", Phase::Pending) });
+            seen
+        };
+        assert_eq!(behind("Paused").stop(), Some(Stop::Paused), "somebody has to go on");
+        assert_eq!(behind("Updating").stop(), None);
+        assert_eq!(behind("Succeeded").stop(), None, "it is about to begin");
+        let page = behind("Paused").page();
+        assert!(page.contains("waits for operation one to end"), "{page}");
+        assert!(page.contains("operation four begins when this release has ended"), "{page}");
         assert!(page.contains("sampan rollout promote shop/cart"), "{page}");
     }
 

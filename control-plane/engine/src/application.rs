@@ -4,6 +4,7 @@ use sampan_schema::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
 use crate::gray_policy::Gray;
+use crate::queue::Queued;
 
 /// What a release is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,12 +251,17 @@ pub struct ResolvedImage {
 #[serde(default)]
 pub struct State {
     pub request: Option<Request>,
+    /// A release that waits until the one under way has ended.
+    pub queued: Option<Queued>,
     pub release: Option<Release>,
     /// Revision of the last release that succeeded.
     pub current: Option<String>,
     pub image: Option<ResolvedImage>,
     pub observed_generation: i64,
     pub restart_epoch: u64,
+    /// Lane of the gray release that brought the revision in force, until another one begins: its instances are still
+    /// what callers on the lane want.
+    pub lane: Option<String>,
     /// Instances made so far: part of their names.
     pub made: u64,
     pub revisions: u64,

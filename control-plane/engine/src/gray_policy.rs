@@ -76,6 +76,12 @@ impl Gray {
         self.policy.as_ref().map(|p| p.strategy).unwrap_or_default()
     }
 
+    /// The lane of the revision that is released.
+    pub fn lane(&self) -> Option<&str> {
+        let policy = self.policy.as_ref().filter(|p| p.strategy != Strategy::Batch)?;
+        Some(&policy.tag)
+    }
+
     /// Gray instances are made beside the stable ones.
     pub fn is_additional(&self) -> bool {
         match self.strategy() {

@@ -7,6 +7,7 @@ pub mod analysis;
 pub mod application;
 pub mod gray_policy;
 pub mod instance;
+pub mod queue;
 pub mod reconcile;
 pub mod release;
 pub mod revision;

@@ -23,6 +23,7 @@ pub struct View<'a> {
     pub name: &'a str,
     /// Makes instance names unique across re-creations of the application.
     pub uid: &'a str,
+    /// The one in force: see [`State::in_force`].
     pub spec: &'a Spec,
     pub generation: i64,
     pub deleting: bool,
@@ -113,6 +114,7 @@ pub fn reconcile(v: &View<'_>) -> Decision {
         d.finished = d.instances.is_empty();
     } else {
         release::judge(v, &mut d);
+        release::next_in_line(v, &mut d);
     }
     d.questions = release::questions(&d.state);
     d.status = status(v, &d);

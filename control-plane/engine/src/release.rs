@@ -14,7 +14,7 @@ use crate::gray_policy::{Gray, Stage, shunned};
 use crate::instance::{Instance, Traffic};
 use crate::reconcile::{Decision, OperationUpdate, View, blocked, min_ready_ms, wake};
 use crate::revision::Revision;
-use crate::route::{Split, cap};
+use crate::route::{Lanes, Split, cap};
 
 /// Which phase of a rollout can follow which, and why. The guide's picture is drawn from it. The simulator sees no
 /// other, and in its long run each of these.
@@ -50,10 +50,13 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("RollingBack", "Updating", "cleared for the newer spec"),
     ("RollingBack", "Verifying", "cleared, and the first step is there already"),
     ("RollingBack", "Paused", "pause while clearing"),
-    ("Succeeded", "Updating", "a spec is written"),
-    ("RolledBack", "Updating", "a spec is written"),
+    ("Succeeded", "Updating", "a spec is written, or one that waited begins"),
+    ("Succeeded", "Paused", "pause before the next one begins"),
+    ("RolledBack", "Updating", "a spec is written, or one that waited begins"),
+    ("RolledBack", "Paused", "pause before the next one begins"),
     ("RolledBack", "Succeeded", "a spec that changes no instance"),
-    ("Aborted", "Updating", "a spec is written"),
+    ("Aborted", "Updating", "a spec is written, or one that waited begins"),
+    ("Aborted", "Paused", "pause before the next one begins"),
     ("Aborted", "Succeeded", "a spec that changes no instance"),
     ("Failed", "Updating", "a spec is written"),
 ];
@@ -134,6 +137,9 @@ pub(crate) fn take_request(v: &View<'_>, d: &mut Decision) {
         .policy
         .filter(|_| request.cause == Cause::Deploy && d.state.current.is_some() && replicas(v) > 0)
         .map(|policy| Gray::new(policy.clone(), v.now));
+    if gray.is_some() {
+        d.state.lane = None;
+    }
     let stays = stays && to.is_some();
     let to = to.unwrap_or_default();
     d.state.release = Some(Release { to, gray, stays, clearing, ..begin(v, request, d.state.current.clone()) });
@@ -259,6 +265,15 @@ fn shuns(r: &Release) -> Option<&str> {
 /// The revision whose instances get no requests, if there is one.
 pub(crate) fn shunned_revision(state: &State) -> Option<&str> {
     state.release.as_ref().and_then(shuns)
+}
+
+/// What the table has to know of an application's lanes. `policy` is the one in force.
+pub fn lanes(state: &State, policy: Option<&gray_policy::Spec>) -> Lanes {
+    let released = state.release.as_ref().is_some_and(|r| r.is_active() && r.gray.is_some());
+    Lanes {
+        all: state.lane.clone().filter(|_| !released),
+        rejecting: policy.filter(|p| p.fallback == gray_policy::Fallback::Reject).map(|p| p.tag.clone()),
+    }
 }
 
 /// How requests are divided now.
@@ -423,6 +438,25 @@ fn trouble(
     Some(("ProgressDeadlineExceeded".into(), format!("no progress for {waited} s; {cause}")))
 }
 
+/// What waits says for whom, or is the next to begin.
+pub(crate) fn next_in_line(v: &View<'_>, d: &mut Decision) {
+    let Some(queued) = &d.state.queued else { return };
+    let id = queued.request.operation.clone();
+    let message = d.state.waits_for();
+    d.state.dequeue();
+    if d.state.queued.is_none() {
+        wake(d, v.now);
+        return;
+    }
+    d.operations.push(OperationUpdate {
+        id,
+        phase: OperationPhase::Pending,
+        reason: "Queued".into(),
+        message,
+        progress: Progress::default(),
+    });
+}
+
 /// Without gray steps, and the way back.
 fn plain(v: &View<'_>, d: &mut Decision, r: &mut Release, count: &Count, trouble: Option<(String, String)>) -> End {
     let n = replicas(v);
@@ -461,6 +495,10 @@ fn succeed(d: &mut Decision, r: &mut Release) -> (OperationPhase, String, String
     r.phase = ReleasePhase::Succeeded;
     d.state.current = Some(r.to.clone());
     d.state.observed_generation = r.generation;
+    // Neither another number nor a restart is another revision.
+    if matches!(r.cause, Cause::Deploy | Cause::Rollback) && !r.operation.is_empty() {
+        d.state.lane = None;
+    }
     d.state.succeeded.retain(|hash| *hash != r.to);
     d.state.succeeded.push(r.to.clone());
     let surplus = d.state.succeeded.len().saturating_sub(REMEMBERED);
@@ -508,6 +546,7 @@ fn gray_step(v: &View<'_>, d: &mut Decision, r: &mut Release, count: &Count, tro
         }
         if count.ready == n && count.there == n && v.acked && (!gray.is_blue_green() || gray.switched_at.is_some()) {
             end = Some(succeed(d, r));
+            d.state.lane = gray.lane().map(str::to_owned);
         } else if let Some((reason, message)) = trouble {
             fail(v, d, r, &gray, &reason, &message);
         } else {
@@ -787,6 +826,7 @@ pub(crate) fn rollout(v: &View<'_>, d: &Decision) -> Rollout {
         reason,
         message,
         operation: r.operation.clone(),
+        queued: d.state.queued.as_ref().map(|q| q.request.operation.clone()).unwrap_or_default(),
         wanted: gray.map_or(n, |gray| gray.wanted(n)),
         updated: d.instances.iter().filter(on).count() as u64,
         ready: d.instances.iter().filter(on).filter(ready).count() as u64,

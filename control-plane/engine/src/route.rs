@@ -8,7 +8,7 @@ mod table;
 mod warm;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub struct Backend {
     pub endpoints: Endpoints,
     /// The other side, while a release with a split runs.
     pub gray: Option<Gray>,
+    /// The lane that baseline is of: a release in it has succeeded.
+    pub lane: Option<Arc<str>>,
 }
 
 /// The gray side of a backend.
@@ -111,6 +113,8 @@ pub struct RouteTable {
     /// Applications (`namespace/application`) whose requests wait while none of their endpoints is there: something is
     /// being started for them. All others are answered with 503 then.
     pub buffers: BTreeMap<String, Buffer>,
+    /// Lanes, with their namespaces, that do not fall back to baseline.
+    pub rejecting: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 /// How requests wait for an instance.
@@ -211,6 +215,12 @@ pub enum Choice<'a> {
         rule: &'a str,
         application: String,
     },
+    /// A backend without a ready endpoint of the caller's lane, which does not fall back to baseline: 503.
+    NoLane {
+        rule: &'a str,
+        application: String,
+        lane: String,
+    },
 }
 
 /// Picks host, rule, backend, side and endpoint order. `seq` is the rule's request counter.
@@ -244,7 +254,12 @@ pub fn choose<'a>(table: &RouteTable, rule: &'a Rule, facts: &Facts<'_>, seq: u6
         return nothing(String::new());
     };
     let Some(backend) = rule.backends.get(index) else { return nothing(String::new()) };
-    let Placed { side, lane, cookie } = place(backend, facts, trusted_lane(table, facts, &backend.namespace), point);
+    let claimed = trusted_lane(table, facts, &backend.namespace);
+    let name = || format!("{}/{}", backend.namespace, backend.application);
+    if let Some(lane) = claimed.filter(|lane| !backend.is_on(lane) && table.rejects(&backend.namespace, lane)) {
+        return Choice::NoLane { rule: &rule.name, application: name(), lane: lane.to_owned() };
+    }
+    let Placed { side, lane, cookie } = place(backend, facts, claimed, point);
     let gray = backend.gray.as_ref().map_or(&backend.endpoints, |g| &g.endpoints);
     // A lane that leads to baseline is the one way to a side without an endpoint.
     let (side, endpoints) = match side {
@@ -253,11 +268,25 @@ pub fn choose<'a>(table: &RouteTable, rule: &'a Rule, facts: &Facts<'_>, seq: u6
         Side::Gray => (side, gray),
     };
     if endpoints.is_empty() {
-        return nothing(format!("{}/{}", backend.namespace, backend.application));
+        return nothing(name());
     }
     let endpoints = Candidates::new(endpoints, warm::turn(endpoints, seq, facts.now));
     let lane = lane.map(str::to_owned);
     Choice::Forward(Forward { rule: &rule.name, side, endpoints, lane, cookie })
+}
+
+impl Backend {
+    /// A call on the lane reaches the lane here.
+    fn is_on(&self, lane: &str) -> bool {
+        let is_gray = self.gray.as_ref().is_some_and(|gray| *gray.tag == *lane && !gray.endpoints.is_empty());
+        is_gray || self.lane.as_deref() == Some(lane)
+    }
+}
+
+impl RouteTable {
+    fn rejects(&self, namespace: &Arc<str>, lane: &str) -> bool {
+        !self.rejecting.is_empty() && self.rejecting.contains(&(namespace.clone(), lane.into()))
+    }
 }
 
 /// A lane counts when an instance of the target's own namespace sends it.
@@ -365,6 +394,16 @@ pub fn cap(weight: u32, gray: usize, all: usize) -> u32 {
 pub struct Served {
     pub instances: Vec<Serving>,
     pub split: Option<Split>,
+    pub lanes: Lanes,
+}
+
+/// The lanes of an application beside that of its split.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lanes {
+    /// All instances are of this one: it was released to the end.
+    pub all: Option<String>,
+    /// Its policy lets no call on this one fall back to baseline, whichever application of the namespace is called.
+    pub rejecting: Option<String>,
 }
 
 /// An instance that may take requests, as the table builder sees it.
@@ -400,7 +439,14 @@ mod tests {
     }
 
     fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
-        Backend { namespace: "n".into(), application: "a".into(), weight, endpoints: endpoints.into(), gray: None }
+        Backend {
+            namespace: "n".into(),
+            application: "a".into(),
+            weight,
+            endpoints: endpoints.into(),
+            gray: None,
+            lane: None,
+        }
     }
 
     /// Endpoint 1 is baseline, endpoint 2 gray.
@@ -534,6 +580,50 @@ mod tests {
         t.hosts.get_mut("a.example").unwrap().rules[0].backends[0].endpoints = [].into();
         let f = forward(&t, &Facts { lane: Some("other"), ..inside }, 0);
         assert_eq!((f.side, f.lane.as_deref()), (Side::Gray, Some("other")));
+    }
+
+    #[test]
+    fn a_lane_that_rejects_falls_back_nowhere_in_its_namespace() {
+        let rejecting = |table: RouteTable, namespace: &str| RouteTable {
+            rejecting: [(namespace.into(), "gray".into())].into(),
+            ..table
+        };
+        let with = |change: fn(&mut Backend)| {
+            let mut t = rejecting(split(0, None, serde_json::json!([])), "n");
+            change(&mut t.hosts.get_mut("a.example").unwrap().rules[0].backends[0]);
+            t
+        };
+        let plain = || with(|b| b.gray = None);
+        let inside = Facts { listener: Listener::Internal, lane: Some("gray"), ..facts(&[]) };
+        let gone = |b: &mut Backend| b.gray.as_mut().unwrap().endpoints = [].into();
+        for (what, table, facts, wanted) in vec![
+            ("gray is ready", with(|_| {}), inside, "Gray"),
+            ("gray is not ready", with(gone), inside, "rejected"),
+            ("no gray", plain(), inside, "rejected"),
+            ("of another lane", with(|b| b.gray.as_mut().unwrap().tag = "blue".into()), inside, "rejected"),
+            (
+                "the lane's release has succeeded",
+                with(|b| (b.gray, b.lane) = (None, Some("gray".into()))),
+                inside,
+                "Baseline",
+            ),
+            ("another lane's has", with(|b| (b.gray, b.lane) = (None, Some("blue".into()))), inside, "rejected"),
+            ("another lane", plain(), Facts { lane: Some("blue"), ..inside }, "Baseline"),
+            ("no lane", plain(), Facts { lane: None, ..inside }, "Baseline"),
+            ("from outside", plain(), Facts { listener: Listener::Public, ..inside }, "Baseline"),
+            ("from another namespace", plain(), Facts { client: [10, 0, 0, 9].into(), ..inside }, "Baseline"),
+            ("another namespace's lane", rejecting(plain(), "m"), inside, "Baseline"),
+        ] {
+            let found = match route(&table, &facts, 0) {
+                Choice::NoLane { rule, application, lane } => {
+                    assert_eq!((rule, &*application, &*lane), ("n/r/a", "n/a", "gray"), "{what}");
+                    "rejected".to_owned()
+                }
+                Choice::Forward(f) => format!("{:?}", f.side),
+                other => panic!("{what}: {other:?}"),
+            };
+            assert_eq!(found, wanted, "{what}");
+        }
     }
 
     #[test]

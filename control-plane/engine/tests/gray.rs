@@ -48,10 +48,11 @@ fn policy(w: &mut World) -> Value {
     let strategy = ["canary", "canary", "canary", "batch", "blue_green"][w.pick(5)];
     let capacity = ["shared", "extra"][w.pick(2)];
     let on_failure = ["pause", "abort", "rollback"][w.pick(3)];
+    let on_new = ["supersede", "supersede", "queue"][w.pick(3)];
     let limit = 1 + w.pick(2);
     let mut policy = json!({
         "namespace": "n", "name": "p", "steps": steps, "scale_down_delay_seconds": 3, "promotion_timeout_seconds": 600,
-        "strategy": strategy, "capacity": capacity, "on_failure": on_failure,
+        "strategy": strategy, "capacity": capacity, "on_failure": on_failure, "on_new_release": on_new,
     });
     if w.pick(2) == 0 {
         policy["analysis"] = json!({
@@ -358,6 +359,40 @@ fn abort_keeps_the_gray_instances_for_a_look_without_requests() {
     until(&mut w, "the end", |w| phase(w) == ReleasePhase::Aborted);
     assert!(w.operations.values().any(|p| *p == Phase::Aborted));
     w.settle();
+}
+
+#[test]
+fn what_was_released_in_a_lane_stays_in_it_until_the_next_gray_release() {
+    let mut w = at_rest(json!({
+        "tag": "blue", "fallback": "reject", "steps": [{ "weight_percent": 50, "pause": { "manual": true } }],
+    }));
+    let lanes = |w: &World| {
+        let policy = w.policy.as_ref().map(|p| serde_json::from_value(p.clone()).unwrap());
+        let found = release::lanes(&w.state, policy.as_ref());
+        assert_eq!(found.rejecting.as_deref(), policy.is_some().then_some("blue"), "the policy alone says so");
+        found.all
+    };
+    assert_eq!(lanes(&w), None);
+    w.outside(&Event::Image(7));
+    until(&mut w, "the manual step", |w| pause(w) == Some(PauseReason::ManualStep));
+    assert_eq!(lanes(&w), None, "only the gray ones");
+    w.outside(&Event::Verb(Verb::Promote { full: true }));
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Succeeded);
+    let blue = Some("blue".to_owned());
+    for event in [Event::Replicas(3), Event::Restart] {
+        assert_eq!(lanes(&w), blue);
+        w.outside(&event);
+        w.settle();
+    }
+    assert_eq!(lanes(&w), blue, "the revision is the same");
+    w.outside(&Event::Image(8));
+    until(&mut w, "the next one", |w| pause(w) == Some(PauseReason::ManualStep));
+    assert_eq!(lanes(&w), None);
+    w.outside(&Event::Verb(Verb::Abort));
+    until(&mut w, "the end", |w| phase(w) == ReleasePhase::Aborted);
+    assert_eq!(lanes(&w), None, "what the lane is about was taken back");
+    w.policy = None;
+    assert_eq!(lanes(&w), None);
 }
 
 #[test]

@@ -120,6 +120,7 @@ async fn forward(client: &Client, host: &str, mut request: Request<Incoming>) ->
                 progress.touch();
                 continue;
             }
+            Choice::NoLane { application, lane, .. } => return no_lane(&application, &lane),
             Choice::Forward(chosen) => chosen,
         };
         // None is in the headers before one was chosen.
@@ -450,7 +451,7 @@ async fn tunnel(inner: Arc<Inner>, client: OnUpgrade, upstream: OnUpgrade, held:
 
 pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
     let title = status.canonical_reason().unwrap_or("error");
-    // All parts are constants without characters that JSON would escape.
+    // All parts are constants and names, without characters that JSON would escape.
     let json = format!(
         r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}","code":"{code}"}}"#,
         status.as_u16()
@@ -469,6 +470,13 @@ fn refuse(detail: &str) -> Answer {
 
 fn no_route() -> Answer {
     problem(StatusCode::NOT_FOUND, "no_route", "no route matches the host and path")
+}
+
+/// The caller is an instance of the same namespace, so it may know the names.
+fn no_lane(application: &str, lane: &str) -> Answer {
+    let detail =
+        format!("{application} has no ready instance on lane {lane}, and the lane does not fall back to baseline");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "no_lane", &detail)
 }
 
 pub(crate) fn no_endpoint() -> Answer {

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-use sampan_engine::route::Split;
+use sampan_engine::route::{Lanes, Served, Split};
 use sampan_gateway::Gateway;
 use sampan_gateway::Listener::Internal;
 
@@ -20,6 +20,11 @@ struct Shop {
 const LANE: &str = "x-sampan-lane: gray";
 
 async fn shop() -> Shop {
+    shop_with(Lanes::default()).await
+}
+
+/// `lanes` are those of `app`.
+async fn shop_with(lanes: Lanes) -> Shop {
     let gateway = gateway().await;
     let internal = gateway.add_listener("127.0.0.1:0".parse().unwrap(), Internal).await.unwrap();
     let start = |name| Origin::start(name);
@@ -36,7 +41,10 @@ async fn shop() -> Shop {
     let mut table = table_from(
         1,
         [
-            ("app", served(&[(app, "old"), (app_gray, "new")], Some(Split { matches, ..split(0) }))),
+            (
+                "app",
+                Served { lanes, ..served(&[(app, "old"), (app_gray, "new")], Some(Split { matches, ..split(0) })) },
+            ),
             ("middle", served(&[(middle, "one")], None)),
             ("back", served(&[(back, "old"), (back_gray, "new")], Some(split(0)))),
         ],
@@ -94,6 +102,37 @@ async fn a_matched_request_goes_through_a_gap() {
     // Two that differ are none.
     assert_eq!(inside.get_with("back.shop.internal", "/", &[LANE, "x-sampan-lane: blue"]).await.body, "back");
     assert_eq!(shop.seen("back"), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_lane_that_rejects_is_answered_503_where_it_has_no_instance() {
+    let shop = shop_with(Lanes { rejecting: Some("gray".into()), ..Lanes::default() }).await;
+    // From outside nothing is rejected.
+    let mut outside = Client::connect(shop.gateway.public_addr()).await;
+    assert_eq!(outside.get_with("app.test", "/", &["X-Tester: yes"]).await.body, "app-gray");
+    assert_eq!(outside.get_with("app.test", "/", &[LANE]).await.body, "app");
+
+    let mut inside = Client::connect(shop.internal).await;
+    assert_eq!(inside.get_with("back.shop.internal", "/", &[LANE]).await.body, "back-gray");
+    let reply = inside.get_with("middle.shop.internal", "/", &[LANE]).await;
+    assert_eq!((reply.status, reply.header("content-type")), (503, Some("application/problem+json")));
+    let told: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!((told["code"].as_str(), told["status"].as_u64()), (Some("no_lane"), Some(503)), "{told}");
+    let detail = told["detail"].as_str().unwrap();
+    assert!(detail.contains("shop/middle") && detail.contains("lane gray"), "{detail}");
+    assert_eq!(shop.count("middle"), 0, "it has seen nothing");
+    // The connection goes on, and so do all that are on no lane, or on one that does not reject.
+    assert_eq!(inside.get_with("middle.shop.internal", "/", &[]).await.body, "middle");
+    assert_eq!(inside.get_with("middle.shop.internal", "/", &["x-sampan-lane: blue"]).await.body, "middle");
+    // A body is not waited for.
+    inside
+        .send(format!("POST / HTTP/1.1\r\nHost: middle.shop.internal\r\n{LANE}\r\nContent-Length: 4\r\n\r\nbody"))
+        .await;
+    assert_eq!(inside.reply().await.status, 503);
+    // Another namespace's instance is on no lane here.
+    let mut foreign = Client::connect_from([127, 0, 0, 2], shop.internal).await;
+    assert_eq!(foreign.get_with("middle.shop.internal", "/", &[LANE]).await.body, "middle");
+    assert_eq!(shop.count("middle"), 3);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn with(generation: u64, weight: u32, gray: u8, sticky: Option<&str>) -> RouteTa
     let sticky = sticky.map(|s| serde_json::from_str(s).unwrap());
     let split = Split { gray: "new".into(), weight, sticky, tag: "gray".into(), salt: 0x5a17, ..Split::default() };
     let instances = (0..4).map(|n| instance(n, "old")).chain((0..gray).map(|n| instance(n, "new"))).collect();
-    let apps = [("n/a".to_owned(), Arc::new(Served { instances, split: Some(split) }))].into();
+    let apps = [("n/a".to_owned(), Arc::new(Served { instances, split: Some(split), ..Served::default() }))].into();
     table(generation, [], &apps, BTreeMap::new())
 }
 

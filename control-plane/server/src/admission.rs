@@ -134,6 +134,23 @@ fn policy(r: &Reader<'_>, ns: &str, name: &str) -> Result<Option<gray_policy::Sp
     Ok(r.object("gray_policy", ns, name)?.and_then(|o| sampan_schema::read(&o.spec).ok()))
 }
 
+/// The policy that the spec of an application names.
+fn named_policy(r: &Reader<'_>, ns: &str, spec: &Value) -> Result<Option<gray_policy::Spec>, StoreError> {
+    let named = spec.get("gray_policy").and_then(Value::as_str);
+    Ok(named.map(|named| policy(r, ns, named)).transpose()?.flatten())
+}
+
+/// The policy that a spec in force names. The newer spec, which waits, may name another one, so this one may be gone.
+pub fn policy_in_force(
+    r: &Reader<'_>,
+    ns: &str,
+    state: &State,
+    spec: &Value,
+) -> Result<Option<gray_policy::Spec>, StoreError> {
+    let kept = || state.release.as_ref().filter(|_| state.queued.is_some())?.gray.as_ref()?.policy.clone();
+    Ok(named_policy(r, ns, spec)?.or_else(kept))
+}
+
 /// One instance cannot be divided between gray and stable. Of none nothing is released step by step.
 pub fn divisible(
     r: &Reader<'_>,
@@ -206,8 +223,9 @@ pub fn in_place(spec: &Value, change: &Change) -> Option<Problem> {
 /// `on_new_release = "reject"`: nothing new begins while a release follows this policy. The first release follows none,
 /// and neither does a rollback or another number of instances.
 pub fn rejected(r: &Reader<'_>, app: &Object, state: &State) -> Result<Option<Problem>, StoreError> {
-    let active = state.request.is_some() || state.release.as_ref().is_some_and(|r| r.is_active());
-    let Some((id, Cause::Deploy | Cause::Restart)) = state.operation().filter(|_| active) else { return Ok(None) };
+    let Some((id, Cause::Deploy | Cause::Restart)) = state.operation().filter(|_| state.is_busy()) else {
+        return Ok(None);
+    };
     let named = app.spec.get("gray_policy").and_then(Value::as_str).filter(|_| state.current.is_some());
     let Some(named) = named else { return Ok(None) };
     if policy(r, &app.namespace, named)?.is_none_or(|p| p.on_new_release != OnNewRelease::Reject) {
@@ -219,10 +237,15 @@ pub fn rejected(r: &Reader<'_>, app: &Object, state: &State) -> Result<Option<Pr
     Ok(Some(Problem::new(409, "OPERATION_RUNNING", "a release is running", detail).with("operation_id", id)))
 }
 
+/// `on_new_release = "queue"`, of the policy that a spec names: a newer release waits until the one under way has ended.
+pub fn queues(r: &Reader<'_>, ns: &str, state: &State, before: &Value) -> Result<bool, StoreError> {
+    let policy = policy_in_force(r, ns, state, &state.in_force(before))?;
+    Ok(policy.is_some_and(|p| p.on_new_release == OnNewRelease::Queue))
+}
+
 /// How far back a rollback needs no steps, in revisions. Without a policy there are no steps.
-pub fn rollback_window(r: &Reader<'_>, app: &Object) -> Result<usize, StoreError> {
-    let named = app.spec.get("gray_policy").and_then(Value::as_str);
-    let policy = named.map(|named| policy(r, &app.namespace, named)).transpose()?.flatten();
+pub fn rollback_window(r: &Reader<'_>, ns: &str, spec: &Value) -> Result<usize, StoreError> {
+    let policy = named_policy(r, ns, spec)?;
     Ok(policy.map_or(usize::MAX, |p| p.rollback_window_revisions.max(0).unsigned_abs() as usize))
 }
 

@@ -157,6 +157,103 @@ async fn a_policy_that_rejects_keeps_a_second_release_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_queues_lets_the_newest_release_wait() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    assert_eq!(b.create(CAREFUL, &policy(json!({ "on_new_release": "queue" }))).await.0, 201);
+    b.deployed(&gray(IMAGE_A, 2)).await;
+    let version = |n: &str| {
+        let mut body = gray(IMAGE_A, 2);
+        body["container"]["env"] = json!({ "N": n });
+        body
+    };
+    let put = async |body: &Value| {
+        let (status, answer) = b.update(CART, body).await;
+        assert_eq!(status, 202, "{answer}");
+        answer
+    };
+    let operation = async |id: &Value| b.get(&format!("/v1/operations/{}", id.as_str().unwrap())).await;
+    let send = async |verb: &str| b.send("POST", &format!("{CART}/{verb}"), &[], None).await;
+    let rollout = async || b.get(&format!("{CART}/rollout")).await;
+    let running = async || {
+        let newest = b.get(&format!("{CART}/revisions")).await["items"][0]["hash"].clone();
+        let on_newest = b.instances().await.iter().filter(|i| i["revision"] == newest).count();
+        (newest, on_newest)
+    };
+
+    let first = put(&version("1")).await;
+    assert_eq!(b.finish(&first).await["reason"], "ManualStep");
+    let before = running().await;
+    let first = first["operation"]["id"].clone();
+    let second = put(&version("2")).await["operation"].clone();
+    assert_eq!((&second["phase"], &second["reason"]), (&json!("Pending"), &json!("Queued")), "{second}");
+    assert!(second["message"].as_str().unwrap().contains(first.as_str().unwrap()), "{second}");
+    let shown = rollout().await;
+    assert_eq!((&shown["phase"], &shown["operation"], &shown["queued"]), (&json!("Paused"), &first, &second["id"]));
+    // The newest takes its place, with what it says that restarts nothing; its probes are not those of what runs.
+    let mut newest = version("3");
+    newest["description"] = "d".into();
+    newest["gray_policy"] = Value::Null;
+    let third = put(&newest).await["operation"].clone();
+    let displaced = operation(&second["id"]).await;
+    assert_eq!(
+        (&displaced["phase"], &displaced["reason"]),
+        (&json!("Superseded"), &json!("Superseded")),
+        "{displaced}"
+    );
+    // What it names is not what runs goes by.
+    assert_eq!(b.get(CART).await["container"]["env"]["N"], "3");
+    assert_eq!(b.send("DELETE", CAREFUL, &[("if-match", "*")], None).await.0, 204);
+    assert_eq!(b.create(CAREFUL, &policy(json!({ "on_new_release": "queue" }))).await.0, 201);
+    // The same again follows what waits; another number does not wait.
+    newest["description"] = "e".into();
+    let (status, same) = b.update(CART, &newest).await;
+    assert_eq!((status, &same["operation"]["id"]), (200, &third["id"]), "{same}");
+    newest["replicas"] = 3.into();
+    assert_eq!(b.finish(&put(&newest).await).await["phase"], "Succeeded");
+    assert_eq!(b.instances().await.len(), 3);
+    assert_eq!((running().await.0, rollout().await["phase"].clone()), (before.0, json!("Paused")));
+    assert_eq!(send("restart").await.1["operation_id"], first);
+
+    // A verb ends what is under way; then what waits begins, here without a policy.
+    assert_eq!(send("rollout/abort").await.0, 202);
+    let done = b.finish(&json!({ "operation": third })).await;
+    assert_eq!((&done["phase"], operation(&first).await["phase"].clone()), (&json!("Succeeded"), json!("Aborted")));
+    assert_eq!(running().await.1, 3);
+    let now = b.get(CART).await;
+    assert_eq!((&now["container"]["env"]["N"], &now["description"]), (&json!("3"), &json!("e")));
+    assert_eq!(now["status"]["observed_generation"], now["generation"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_ends_what_is_under_way_and_leaves_what_waits() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    assert_eq!(b.create(CAREFUL, &policy(json!({ "on_new_release": "queue" }))).await.0, 201);
+    let version = |n: &str| {
+        let mut body = gray(IMAGE_A, 2);
+        body["container"]["env"] = json!({ "N": n });
+        body
+    };
+    b.deployed(&version("1")).await;
+    let (_, first) = b.update(CART, &version("2")).await;
+    assert_eq!(b.finish(&first).await["phase"], "Paused");
+    let (_, second) = b.update(CART, &version("3")).await;
+    let (status, back) = b.send("POST", &format!("{CART}/rollback"), &[], None).await;
+    assert_eq!((status, &back["operation"]["kind"]), (202, &json!("rollback")), "{back}");
+    assert_eq!(b.finish(&back).await["phase"], "Succeeded");
+    assert_eq!(b.finish(&first).await["phase"], "Superseded");
+    let begun = b.finish(&second).await;
+    assert_eq!((&begun["phase"], &begun["reason"]), (&json!("Paused"), &json!("ManualStep")), "{begun}");
+    assert_eq!(b.get(CART).await["container"]["env"]["N"], "3", "what is written is what waited");
+    // And a deletion waits for nobody.
+    let (_, third) = b.update(CART, &version("4")).await;
+    assert_eq!(b.send("DELETE", CART, &[("if-match", "*")], None).await.0, 202);
+    let gone = b.finish(&third).await;
+    assert_eq!((&gone["phase"], &gone["reason"]), (&json!("Superseded"), &json!("Deleted")), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_a_failure_has_paused_goes_on_by_a_verb_and_not_by_the_same_spec() {
     let b = bench(Fake::new()).await;
     b.namespace("shop").await;

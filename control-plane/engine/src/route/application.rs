@@ -26,6 +26,7 @@ pub(super) struct App {
     served: Arc<Served>,
     matches: Arc<[Matcher]>,
     sticky: Option<Key>,
+    lane: Option<Arc<str>>,
     sides: Vec<Sides>,
 }
 
@@ -58,6 +59,7 @@ impl App {
             served: served.clone(),
             matches,
             sticky: split.and_then(|s| s.sticky.as_ref()).and_then(Key::new),
+            lane: served.lanes.all.as_deref().map(Arc::from),
             sides: Vec::new(),
         }
     }
@@ -70,11 +72,16 @@ impl App {
         &self.served
     }
 
+    /// The lane that does not fall back because of this application's policy, with the namespace that it is of.
+    pub(super) fn rejecting(&self) -> Option<(Arc<str>, Arc<str>)> {
+        Some((self.namespace.clone(), self.served.lanes.rejecting.as_deref()?.into()))
+    }
+
     /// The backend at a port by reference; `None` for that of the internal host.
     pub(super) fn backend(&mut self, weight: u32, port: Option<&str>) -> Backend {
         let (namespace, application) = (self.namespace.clone(), self.application.clone());
         let (endpoints, gray) = self.sides(port);
-        Backend { namespace, application, weight, endpoints, gray }
+        Backend { namespace, application, weight, endpoints, gray, lane: self.lane.clone() }
     }
 
     /// Forgets what no backend was made from since the last call.

@@ -66,6 +66,7 @@ impl Builder {
             hosts,
             sources: sources.into_iter().chain(serving).collect(),
             buffers: BTreeMap::new(),
+            rejecting: self.apps.values().filter_map(App::rejecting).collect(),
         }
     }
 
@@ -118,6 +119,7 @@ fn add(host: &mut Host, route: &Spec, apps: &mut BTreeMap<String, App>) {
                     weight,
                     endpoints: [].into(),
                     gray: None,
+                    lane: None,
                 },
             })
             .collect();
@@ -167,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
     use sampan_schema::application::{Port, Protocol};
 
-    use super::super::{Endpoint, Key, Serving, Split, cap};
+    use super::super::{Endpoint, Key, Lanes, Serving, Split, cap};
     use super::*;
 
     fn serving(n: u8, revision: &str, ports: &[(&str, i64, Protocol)]) -> Serving {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     fn served(instances: Vec<Serving>, split: Option<Split>) -> BTreeMap<String, Arc<Served>> {
-        [("n/a".to_owned(), Arc::new(Served { instances, split }))].into()
+        [("n/a".to_owned(), Arc::new(Served { instances, split, ..Served::default() }))].into()
     }
 
     fn route(namespace: &str, host: &str) -> Spec {
@@ -269,6 +271,24 @@ mod tests {
     }
 
     #[test]
+    fn one_application_that_rejects_is_enough_for_its_lane() {
+        let of = |all: Option<&str>, rejecting: Option<&str>| {
+            let lanes = Lanes { all: all.map(Into::into), rejecting: rejecting.map(Into::into) };
+            Arc::new(Served { instances: vec![plain(1, "r")], lanes, ..Served::default() })
+        };
+        let apps = [
+            ("n/a".to_owned(), of(Some("gray"), None)),
+            ("n/b".to_owned(), of(None, Some("gray"))),
+            ("m/a".to_owned(), of(None, None)),
+        ];
+        let t = built(&apps.into(), &[route("n", "a.example")]);
+        assert_eq!(t.rejecting, [("n".into(), "gray".into())].into());
+        let lane = |host: &str| t.hosts[host].rules[0].backends[0].lane.as_deref().map(str::to_owned);
+        assert_eq!((lane("a.example"), lane("a.n.internal")), (Some("gray".into()), Some("gray".into())));
+        assert_eq!((lane("b.n.internal"), lane("a.m.internal")), (None, None));
+    }
+
+    #[test]
     fn written_routes_win_over_internal_hosts_of_their_namespace() {
         let apps = served(vec![plain(1, "r")], None);
         let name = |t: &RouteTable, host: &str| t.hosts.get(host).map(|h| h.rules[0].name.to_string());
@@ -332,7 +352,9 @@ mod tests {
         let instance = (0..20_u8, prop::sample::select(vec!["old", "new"]), ports);
         let instances =
             prop::collection::vec(instance.prop_map(|(n, revision, ports)| serving(n, revision, &ports)), 0..4);
-        (instances, any_split()).prop_map(|(instances, split)| Served { instances, split })
+        let lane = || prop::option::of(prop::sample::select(vec!["gray", "blue"]).prop_map(str::to_owned));
+        let lanes = (lane(), lane()).prop_map(|(all, rejecting)| Lanes { all, rejecting });
+        (instances, any_split(), lanes).prop_map(|(instances, split, lanes)| Served { instances, split, lanes })
     }
 
     fn any_route() -> impl Strategy<Value = Spec> {
@@ -369,14 +391,14 @@ mod tests {
     #[test]
     fn what_did_not_change_is_shared_by_routes_and_by_tables() {
         let mut apps = served(vec![plain(1, "r"), plain(2, "r")], None);
-        apps.insert("n/b".into(), Arc::new(Served { instances: vec![plain(3, "r")], split: None }));
+        apps.insert("n/b".into(), Arc::new(Served { instances: vec![plain(3, "r")], ..Served::default() }));
         let (mut builder, routes) = (Builder::default(), [route("n", "x.example")]);
         let lists = |t: &RouteTable| {
             ["x.example", "a.n.internal", "b.n.internal"].map(|h| t.hosts[h].rules[0].backends[0].endpoints.clone())
         };
         let [by_route, a, b] = lists(&builder.table(1, &routes, &apps, BTreeMap::new()));
         assert!(Arc::ptr_eq(&by_route, &a));
-        apps.insert("n/a".into(), Arc::new(Served { instances: vec![plain(1, "r")], split: None }));
+        apps.insert("n/a".into(), Arc::new(Served { instances: vec![plain(1, "r")], ..Served::default() }));
         let [_, a_then, b_then] = lists(&builder.table(2, &routes, &apps, BTreeMap::new()));
         assert!(!Arc::ptr_eq(&a, &a_then) && Arc::ptr_eq(&b, &b_then));
         assert_eq!(a_then.len(), 1);

@@ -126,8 +126,8 @@ pub struct World {
     asked: u32,
     wake_at: Option<i64>,
     weight_before: u32,
-    /// Spec and revision of the present document; forgotten when it changes.
-    read: Option<(Spec, Revision)>,
+    /// The document in force, its spec and its revision.
+    read: Option<(Value, Spec, Revision)>,
 }
 
 impl World {
@@ -172,7 +172,8 @@ impl World {
             weight_before: 0,
             read: None,
         };
-        w.request(Cause::Deploy);
+        let spec = w.spec.clone();
+        w.request(Cause::Deploy, &spec);
         w
     }
 
@@ -181,21 +182,23 @@ impl World {
         (self.seed >> 33) as usize % n.max(1)
     }
 
-    fn request(&mut self, cause: Cause) {
+    /// As the API takes a write or a verb; `before` is the spec ahead of it.
+    fn request(&mut self, cause: Cause, before: &Value) {
         self.generation += 1;
-        self.read = None;
         let operation = format!("op{}", self.generation);
-        if let Some(r) = self.state.request.take() {
-            self.operations.insert(r.operation, Phase::Superseded);
-        }
         self.operations.insert(operation.clone(), Phase::Pending);
         if cause == Cause::Scale {
             self.scales.insert(operation.clone());
         }
-        self.state.request = Some(Request { operation, generation: self.generation, cause });
+        let queues = self.policy.as_ref().is_some_and(|p| p["on_new_release"] == "queue");
+        let request = Request { operation, generation: self.generation, cause };
+        for displaced in self.state.accept(request, before, queues) {
+            self.operations.insert(displaced, Phase::Superseded);
+        }
     }
 
     pub fn outside(&mut self, e: &Event) {
+        let before = self.spec.clone();
         match e {
             Event::Image(n) => self.spec["container"]["image"] = format!("r.example.com/a:{n}").into(),
             Event::Env(n) => self.spec["container"]["env"] = json!({ "N": n.to_string() }),
@@ -204,11 +207,12 @@ impl World {
             Event::Restart => {}
             _ => return self.disturb(e),
         }
-        self.request(match e {
+        let cause = match e {
             Event::Restart => Cause::Restart,
             Event::Replicas(_) => Cause::Scale,
             _ => Cause::Deploy,
-        });
+        };
+        self.request(cause, &before);
     }
 
     /// Whatever runs of the release's revision ends at once, so that it never becomes ready.
@@ -274,14 +278,21 @@ impl World {
     }
 
     pub fn wanted(&mut self) -> (Spec, Revision) {
-        let read = || {
-            let spec: Spec = sampan_schema::read(&self.spec).unwrap();
+        let in_force = self.state.in_force(&self.spec);
+        if let Some((known, spec, revision)) = &self.read
+            && *known == in_force
+        {
+            return (spec.clone(), revision.clone());
+        }
+        let (spec, revision) = {
+            let spec: Spec = sampan_schema::read(&in_force).unwrap();
             let digest = format!("sha256:{}", spec.container.image);
             let inputs = Inputs { class: "runc", image_digest: &digest, pull_reference: &digest, config_hash: None };
-            let revision = revision(&self.spec, &spec, &inputs, 0);
+            let revision = revision(&in_force, &spec, &inputs, 0);
             (spec, revision)
         };
-        self.read.get_or_insert_with(read).clone()
+        self.read = Some((in_force, spec.clone(), revision.clone()));
+        (spec, revision)
     }
 
     fn acked(&self) -> bool {
@@ -305,6 +316,9 @@ impl World {
 
     /// One pass; true when it changed nothing and asked for nothing.
     pub fn decide(&mut self) -> bool {
+        if let Some(scale) = self.state.dequeue() {
+            self.operations.insert(scale, Phase::Superseded);
+        }
         let (spec, wanted) = self.wanted();
         self.revisions.entry(wanted.hash.clone()).or_insert_with(|| wanted.clone());
         let seen = self.seen();

@@ -438,7 +438,14 @@ pub fn endpoint(key: &str, addr: SocketAddr) -> Endpoint {
 }
 
 pub fn backend(weight: u32, endpoints: Vec<Endpoint>) -> Backend {
-    Backend { namespace: "shop".into(), application: "app".into(), weight, endpoints: endpoints.into(), gray: None }
+    Backend {
+        namespace: "shop".into(),
+        application: "app".into(),
+        weight,
+        endpoints: endpoints.into(),
+        gray: None,
+        lane: None,
+    }
 }
 
 /// `app.test` with everything below `/` at these endpoints.
@@ -488,7 +495,7 @@ pub fn served(instances: &[(&Origin, &str)], split: Option<Split>) -> Served {
         .unwrap(),
         warmup: None,
     };
-    Served { instances: instances.iter().map(serving).collect(), split }
+    Served { instances: instances.iter().map(serving).collect(), split, ..Served::default() }
 }
 
 /// `app.test` leads to the application `app`; each has its internal host. Everything is of the namespace `shop`.

@@ -98,14 +98,14 @@ pub(super) fn restart(
         once(tx, caller, headers, &request, now, || {
             let o = existing(tx, ns, name)?;
             let state = objects::state(tx, &objects::key(ns, name))?;
-            let active = state.request.is_some() || state.release.as_ref().is_some_and(|r| r.is_active());
+            let active = state.is_busy();
             if let Some((id, _)) = state.operation().filter(|_| active) {
                 let detail = format!("operation {id} is under way: wait for it");
                 return Err(Problem::new(409, "OPERATION_RUNNING", "a release is running", detail)
                     .with("operation_id", id)
                     .into());
             }
-            Ok((202, json!({ "operation": start(tx, Cause::Restart, ns, name, o.generation, now)? })))
+            Ok((202, json!({ "operation": start(tx, Cause::Restart, ns, name, o.generation, &o.spec, now)? })))
         })
     })?;
     let _ = api.notes.send(Note::Wake(objects::key(ns, name)));

@@ -116,10 +116,9 @@ pub(super) fn delete(
         tx.mark_deleting(kind.name, sns, name, now)?;
         let app = objects::key(ns, name);
         let mut state = objects::state(tx, &app)?;
-        for id in [state.request.take().map(|r| r.operation), state.release.as_ref().map(|r| r.operation.clone())]
-            .into_iter()
-            .flatten()
-        {
+        let waiting = [state.request.take(), state.queued.take().map(|queued| queued.request)];
+        let running = state.release.as_ref().map(|r| r.operation.clone());
+        for id in waiting.into_iter().flatten().map(|r| r.operation).chain(running) {
             objects::move_operation(
                 tx,
                 &id,
@@ -473,7 +472,8 @@ fn store_spec(
             if let Some(o) = &old {
                 refuse(admission::rejected(tx, o, &objects::state(tx, &objects::key(ns, name))?)?)?;
             }
-            started = Some(start(tx, cause, ns, name, object.generation, now)?);
+            let before = old.as_ref().map_or(spec, |o| &o.spec);
+            started = Some(start(tx, cause, ns, name, object.generation, before, now)?);
             if !created {
                 code = 202;
             }

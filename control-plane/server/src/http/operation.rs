@@ -14,32 +14,38 @@ use super::Api;
 use super::answer::{not_found, ok, read};
 use super::rollout::about_to;
 use crate::clock::random_hex;
-use crate::objects;
+use crate::{admission, objects};
 
 /// How soon a verb that waits for the reconciler is looked at again.
 const VERB: Duration = Duration::from_secs(1);
 
-/// A new operation, and the request that the reconciler takes it from.
+/// A new operation, and the request that the reconciler takes it from. `before` is the spec ahead of the write.
 pub(super) fn start(
     tx: &Tx<'_>,
     cause: Cause,
     ns: &str,
     name: &str,
     generation: i64,
+    before: &Value,
     now: i64,
 ) -> Result<Value, StoreError> {
     let id = random_hex(12).map_err(|e| StoreError::Other(e.to_string()))?;
     let op = objects::new_operation(tx, &id, cause.word(), ("application", ns, name), generation, now)?;
     let app = objects::key(ns, name);
     let mut state = objects::state(tx, &app)?;
-    if let Some(waiting) = state.request.take() {
+    let queues = admission::queues(tx, ns, &state, before)?;
+    for displaced in state.accept(Request { operation: id.clone(), generation, cause }, before, queues) {
         let text = format!("operation {id} took over");
-        objects::move_operation(tx, &waiting.operation, Phase::Superseded, "Superseded", &text, None, now)?;
+        objects::move_operation(tx, &displaced, Phase::Superseded, "Superseded", &text, None, now)?;
     }
-    // It was meant for what was under way.
-    state.verb = None;
-    state.request = Some(Request { operation: id, generation, cause });
     objects::put_state(tx, &app, &state)?;
+    let waits_for = state.waits_for();
+    let op = if state.queued.is_some_and(|queued| queued.request.operation == id) {
+        objects::move_operation(tx, &id, Phase::Pending, "Queued", &waits_for, None, now)?;
+        tx.operation(&id)?.map(objects::operation).transpose()?.unwrap_or(op)
+    } else {
+        op
+    };
     serde_json::to_value(op).map_err(|e| StoreError::Other(e.to_string()))
 }
 

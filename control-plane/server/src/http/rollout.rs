@@ -52,7 +52,9 @@ fn asked<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
 /// What a caller reads. What waits for the reconciler counts already: nobody who has just started a release is told that
 /// the one before is over, and nobody who has just promoted one that it stands still.
 fn shown(state: &State) -> Value {
-    let waiting = state.request.as_ref().filter(|r| r.cause != Cause::Scale);
+    let active = state.release.as_ref().is_some_and(|r| r.is_active());
+    let queued = state.queued.as_ref().map(|queued| &queued.request);
+    let waiting = state.request.as_ref().filter(|r| r.cause != Cause::Scale).or(queued.filter(|_| !active));
     let mut rollout = waiting.map_or_else(
         || state.rollout.clone(),
         |request| Rollout {
@@ -69,6 +71,7 @@ fn shown(state: &State) -> Value {
     if rollout.phase.is_empty() {
         rollout.phase = "None".into();
     }
+    rollout.queued = queued.map_or_else(String::new, |r| r.operation.clone());
     serde_json::to_value(rollout).unwrap_or_default()
 }
 
@@ -206,16 +209,20 @@ fn go_back(
     let state = objects::state(tx, &objects::key(ns, name))?;
     may_go_back(tx, &o, &state)?;
     let target = target(tx, &o, &state, to)?;
-    let spec = change::restore(&APPLICATION, &o.spec, &target.template);
-    may_be_written(tx, &o, &spec, default_class)?;
-    let generation = if spec == o.spec {
+    let in_force = state.in_force(&o.spec);
+    let near = is_near(&state, &target.hash, admission::rollback_window(tx, ns, &in_force)?);
+    // The way back ends what is under way. What waits for that begins afterwards, with the spec as it is written.
+    let leaves = near && state.queued.is_some();
+    let from = if leaves { &in_force } else { &o.spec };
+    let spec = change::restore(&APPLICATION, from, &target.template);
+    may_be_written(tx, &o, from, &spec, default_class)?;
+    let generation = if leaves || spec == o.spec {
         o.generation
     } else {
         tx.update_spec(&o.kind, ns, name, o.generation, spec.clone(), now)?.generation
     };
-    let near = is_near(&state, &target.hash, admission::rollback_window(tx, &o)?);
     let cause = if near { Cause::Rollback } else { Cause::Deploy };
-    let operation = start(tx, cause, ns, name, generation, now)?;
+    let operation = start(tx, cause, ns, name, generation, &o.spec, now)?;
     pin(tx, &o, &spec, &target, &operation)?;
     Ok(operation)
 }
@@ -270,7 +277,13 @@ fn target(r: &Reader<'_>, o: &Object, state: &State, number: Option<u64>) -> Res
 }
 
 /// The same rules as for a write, for what an old template and a new remainder make together.
-fn may_be_written(tx: &Tx<'_>, o: &Object, spec: &Value, default_class: &str) -> Result<(), StoreProblem> {
+fn may_be_written(
+    tx: &Tx<'_>,
+    o: &Object,
+    from: &Value,
+    spec: &Value,
+    default_class: &str,
+) -> Result<(), StoreProblem> {
     let (ns, name) = (&o.namespace, &o.name);
     let broken = APPLICATION.validate(spec);
     if !broken.is_empty() {
@@ -279,7 +292,7 @@ fn may_be_written(tx: &Tx<'_>, o: &Object, spec: &Value, default_class: &str) ->
         p.errors = broken.into_iter().map(Into::into).collect();
         return Err(p.into());
     }
-    let mut real = change::between(&APPLICATION, &o.spec, spec);
+    let mut real = change::between(&APPLICATION, from, spec);
     Classes::of(tx, ns, name, spec, default_class)?.soften(&mut real);
     let problem = match admission::references(tx, &APPLICATION, ns, spec)? {
         None => admission::in_place(spec, &real),
@@ -292,12 +305,14 @@ fn pin(tx: &Tx<'_>, o: &Object, spec: &Value, to: &Revision, operation: &Value) 
     let app = objects::key(&o.namespace, &o.name);
     let text = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut state = objects::state(tx, &app)?;
-    state.image = Some(ResolvedImage {
+    let operation = text(operation.get("id"));
+    let image = ResolvedImage {
         image: text(spec.pointer("/container/image")),
         digest: to.image_digest.clone(),
         pull_reference: to.pull_reference.clone(),
-        operation: text(operation.get("id")),
-    });
+        operation: operation.clone(),
+    };
+    state.go_back(&operation, &to.template, image);
     Ok(objects::put_state(tx, &app, &state)?)
 }
 
@@ -424,7 +439,7 @@ mod tests {
             assert_eq!(sent(&store, verb, None), (409, "ROLLING_BACK op".into()), "{verb:?}");
         }
         assert_eq!(stored(&store).verb, Some(Verb::Abort));
-        store.write(|tx| start(tx, Cause::Deploy, "shop", "cart", 1, 1).map(drop)).unwrap();
+        store.write(|tx| start(tx, Cause::Deploy, "shop", "cart", 1, &spec("1"), 1).map(drop)).unwrap();
         let state = stored(&store);
         assert_eq!(state.verb, None, "it was not meant for the next release");
         let (seen, operation) = (shown(&state), state.request.unwrap().operation);

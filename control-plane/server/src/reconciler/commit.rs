@@ -11,7 +11,8 @@ use super::Reconciler;
 use crate::objects;
 
 impl Reconciler {
-    /// Writes rows, status, operations and events in one transaction, before anything is done.
+    /// Writes rows, status, operations and events in one transaction, before anything is done. False, and nothing is
+    /// written, when what waited was to begin and something else came in that moment: that is to be decided again.
     pub(super) fn commit(
         &self,
         app: &str,
@@ -22,7 +23,7 @@ impl Reconciler {
         fresh: Option<Revision>,
         d: &Decision,
         now: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let changed: Vec<&Instance> = d.instances.iter().filter(|i| !before.0.contains(i)).collect();
         let status = serde_json::to_value(&d.status).unwrap_or_default();
         let stored = self.parts.store.read(|r| objects::state(r, app))?;
@@ -34,12 +35,20 @@ impl Reconciler {
             && !d.finished
             && status == object.status;
         if rows_stand && self.operations_stand(&d.operations)? {
-            return Ok(());
+            return Ok(true);
         }
         self.parts.store.write(|tx| {
             // A request or verb that came since the rows were read must not be lost.
             let mut state = d.state.clone();
             let latest = objects::state(tx, app)?;
+            let stands = latest.queued == before.1.queued;
+            let begins = before.1.queued.is_some() && d.state.queued.is_none();
+            if begins && (!stands || latest.request != before.1.request) {
+                return Ok(false);
+            }
+            if !stands {
+                state.queued.clone_from(&latest.queued);
+            }
             if latest.request != before.1.request {
                 state.request.clone_from(&latest.request);
             }
@@ -60,7 +69,7 @@ impl Reconciler {
                 }
                 tx.remove_decisions(ns, name)?;
                 tx.remove_object("application", ns, name, now)?;
-                return Ok::<_, StoreError>(());
+                return Ok::<_, StoreError>(true);
             }
             objects::put_state(tx, app, &state)?;
             if let Some(r) = &fresh {
@@ -96,7 +105,7 @@ impl Reconciler {
                 }
             }
             tx.set_status("application", ns, name, &status, now)?;
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -12,6 +12,7 @@ use sampan_engine::revision::Revision;
 use sampan_engine::route::{Served, Serving, Warmup};
 use sampan_engine::runtime::{ContainerSpec, ContainerState, ImageState, ObservedContainer, Runtime, RuntimeError};
 use sampan_schema::application::{HookGet, PreStop, Spec};
+use sampan_schema::gray_policy;
 use sampan_store::StoreError;
 use tokio::sync::mpsc;
 
@@ -22,7 +23,14 @@ use crate::{container, egress};
 const LEAST_GRACE: u64 = 2;
 
 impl Reconciler {
-    pub(super) fn carry_out(&mut self, app: &str, replicas: u64, revisions: &BTreeMap<String, Revision>, d: &Decision) {
+    pub(super) fn carry_out(
+        &mut self,
+        app: &str,
+        replicas: u64,
+        revisions: &BTreeMap<String, Revision>,
+        policy: Option<&gray_policy::Spec>,
+        d: &Decision,
+    ) {
         // A container has the ports and probes of its own revision: the newest spec may be that of another one.
         let mut specs: BTreeMap<&str, Option<Spec>> = BTreeMap::new();
         let mut spec = |hash: &str| {
@@ -32,7 +40,7 @@ impl Reconciler {
         self.watch_probes(app, &mut spec, d);
         let instances: Vec<Serving> = d.instances.iter().filter_map(|i| self.serves(i, &mut spec)).collect();
         let split = release::split(&d.state, replicas);
-        let serving = Served { instances, split };
+        let serving = Served { instances, split, lanes: release::lanes(&d.state, policy) };
         if self.serving.get(app).map(|known| &**known) != Some(&serving) {
             self.serving.insert(app.to_owned(), Arc::new(serving));
             self.routes_dirty = true;

@@ -17,25 +17,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sampan_engine::analysis::{Asked, Sample};
-use sampan_engine::application::Verb;
-use sampan_engine::reconcile::{self, Decision, View};
+use sampan_engine::application::{State, Verb};
+use sampan_engine::reconcile::{self, Decision, OperationUpdate, View};
 use sampan_engine::revision::Revision;
 use sampan_engine::route::{self, Buffer, Served};
 use sampan_engine::runtime::{
     ClassStatus, ImageState, Isolation, ObservedSandbox, ProbeReport, Probes, Runtime, RuntimeError,
 };
 use sampan_schema::application::Spec;
+use sampan_schema::operation::{Phase, Progress};
 use sampan_store::{Object, Store, StoreError};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 pub use self::gateways::Gateways;
 use crate::blocking::blocking;
 use crate::clock::{Clocks, now_ms};
-use crate::objects;
 use crate::registry::Registry;
 use crate::sample::Sampler;
 use crate::scaling::board::{self, Board};
+use crate::{admission, objects};
 
 /// So many references are remembered as pulled; to ask the node again costs little.
 const IMAGES: usize = 1000;
@@ -358,21 +358,23 @@ impl Reconciler {
     fn application(&mut self, app: &str) -> Result<(), StoreError> {
         let (ns, name) = app.split_once('/').unwrap_or(("", app));
         let loaded = self.parts.store.read(|r| {
-            let Some(object) = r.object("application", ns, name)? else { return Ok::<_, StoreError>(None) };
+            let Some(mut object) = r.object("application", ns, name)? else { return Ok::<_, StoreError>(None) };
             let namespace = r.object("namespace", "", ns)?;
-            let state = objects::state(r, app)?;
+            let stored = objects::state(r, app)?;
+            let mut state = stored.clone();
+            let displaced = state.dequeue();
+            object.spec = state.in_force(&object.spec);
             let rows = objects::instances(r, app)?;
             let revisions = objects::revisions(r, app)?;
-            let policy = match object.spec.get("gray_policy").and_then(Value::as_str) {
-                Some(policy) => r.object("gray_policy", ns, policy)?.and_then(|o| sampan_schema::read(&o.spec).ok()),
-                None => None,
-            };
-            Ok(Some((object, namespace, state, rows, revisions, policy, objects::scaled(r, app)?)))
+            let policy = admission::policy_in_force(r, ns, &state, &object.spec)?;
+            let read = (object, namespace, state, rows, revisions, policy, objects::scaled(r, app)?);
+            Ok(Some((read, stored, displaced)))
         })?;
-        let Some((object, namespace, mut state, mut rows, revisions, policy, scaled)) = loaded else {
+        let Some((read, stored, displaced)) = loaded else {
             self.forget(app);
             return Ok(());
         };
+        let (object, namespace, mut state, mut rows, revisions, policy, scaled) = read;
         // What is decided now says when to look again, and so does a registry that is to be asked again.
         self.wakes.remove(app);
         let Ok(mut spec) = sampan_schema::read::<Spec>(&object.spec) else {
@@ -446,8 +448,12 @@ impl Reconciler {
         for s in seen.values_mut() {
             s.failed = None;
         }
-        let before = (rows, state);
-        self.commit(app, ns, name, &object, &before, fresh, &d, now)?;
+        d.operations.extend(displaced.map(|scale| carried_along(scale, &state)));
+        let before = (rows, stored);
+        if !self.commit(app, ns, name, &object, &before, fresh, &d, now)? {
+            self.dirty.insert(app.to_owned());
+            return Ok(());
+        }
         self.parts.board.tell(app, || facts(declared, &d, now));
         let known = d.instances.iter().filter(|row| row.isolation.is_some()).map(|row| &row.name);
         for name in known.chain(&d.gone) {
@@ -457,7 +463,7 @@ impl Reconciler {
             self.failed.remove(name);
         }
         self.ask(ns, name, std::mem::take(&mut d.questions));
-        self.carry_out(app, spec.replicas.max(0) as u64, &revisions, &d);
+        self.carry_out(app, spec.replicas.max(0) as u64, &revisions, policy.as_ref(), &d);
         if let Some(at) = d.wake_at {
             self.wakes.entry(app.to_owned()).and_modify(|w| *w = at.min(*w)).or_insert(at);
         }
@@ -501,9 +507,20 @@ impl Reconciler {
     }
 }
 
+/// A change of the number that came just as what waited began: that one has the number.
+fn carried_along(scale: String, state: &State) -> OperationUpdate {
+    OperationUpdate {
+        id: scale,
+        phase: Phase::Superseded,
+        reason: "Superseded".into(),
+        message: format!("operation {} took over", state.operation().map_or("", |(id, _)| id)),
+        progress: Progress::default(),
+    }
+}
+
 /// What the autoscaler wants to know.
 fn facts(replicas: u32, d: &Decision, now: i64) -> board::Facts {
-    let releasing = d.state.request.is_some() || d.state.release.as_ref().is_some_and(|r| r.is_active());
+    let releasing = d.state.is_busy();
     let staying = d.instances.iter().filter(|i| !i.terminating);
     let instances = staying.map(|i| board::Instance {
         name: i.name.clone(),

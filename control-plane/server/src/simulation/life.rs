@@ -1,5 +1,6 @@
 //! The life of an application, and a `kill -9` at every point of it.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -29,6 +30,28 @@ fn life() -> Vec<Step> {
     ]
 }
 
+/// Releases that wait for the one under way, which is aborted, promoted and rolled back.
+fn queueing() -> Vec<Step> {
+    let steps = json!([{ "weight_percent": 50, "pause": { "manual": true } }]);
+    let policy = json!({ "on_new_release": "queue", "steps": steps });
+    vec![
+        Step::Put(NAMESPACE, json!({}), ""),
+        Step::Put(CAREFUL, policy, ""),
+        Step::Put(CART, cart(1, 2, true), "Succeeded"),
+        Step::Put(CART, cart(2, 2, true), "Paused"),
+        Step::Put(CART, cart(3, 2, true), "Pending"),
+        Step::Put(CART, cart(4, 2, true), "Pending"),
+        // The operation is that of what waited.
+        Step::Verb("rollout/abort", Value::Null, "Paused"),
+        Step::Put(CART, cart(5, 2, true), "Pending"),
+        Step::Put(CART, cart(5, 3, true), ""),
+        Step::Verb("rollout/promote", json!({ "full": true }), ""),
+        Step::Put(CART, cart(6, 3, false), "Pending"),
+        Step::Verb("rollback", Value::Null, "Succeeded"),
+        Step::Put(CART, cart(6, 2, false), "Succeeded"),
+    ]
+}
+
 /// One step in a world, and how it ends. No more than one instance is ever missing.
 fn take(world: &Arc<World>, client: &Client, step: &Step) -> (Client, String) {
     let (mut client, mut done) = (client.clone(), false);
@@ -43,19 +66,14 @@ fn take(world: &Arc<World>, client: &Client, step: &Step) -> (Client, String) {
     (client, end)
 }
 
-/// So many instances carry requests before and after each step, but the one that may be missing.
-fn floor(at: usize) -> usize {
-    // While it is scaled in, the lower number counts.
-    usize::from((3..13).contains(&at))
-}
-
-/// Kills at each of the points: what failed, and how many points there are.
-fn kill_at(points: impl Fn(u64) -> bool) -> (Vec<String>, u64) {
+/// Kills at each of the points of a life: what failed, and how many points there are. In `serves` two instances carry
+/// requests before and after each step, of which one may be missing.
+fn kill_at(life: &[Step], serves: &Range<usize>, points: impl Fn(u64) -> bool) -> (Vec<String>, u64) {
     let mut failed = Vec::new();
     let world = World::new(1);
     let (mut client, mut total) = (Client::default(), 0);
-    for (at, step) in life().iter().enumerate() {
-        lock(&world.fleet).floor = floor(at);
+    for (at, step) in life.iter().enumerate() {
+        lock(&world.fleet).floor = usize::from(serves.contains(&at));
         let start = (world.fork(), client.clone());
         // The one without a fault says what there is to be killed at, and how it should end.
         let (after, wanted) = take(&world, &client, step);
@@ -84,10 +102,20 @@ fn kill_at(points: impl Fn(u64) -> bool) -> (Vec<String>, u64) {
     (failed, total)
 }
 
-#[test]
-fn killed_at_every_commit_and_every_call_it_ends_as_if_it_had_not_been() {
+fn assert_survives(life: &[Step], serves: &Range<usize>) {
     let only: Option<u64> = std::env::var("SAMPAN_POINT").ok().and_then(|p| p.parse().ok());
-    let (failed, total) = kill_at(|point| only.is_none_or(|only| only == point));
+    let (failed, total) = kill_at(life, serves, |point| only.is_none_or(|only| only == point));
     assert!(failed.is_empty(), "{} of {total} points, again with SAMPAN_POINT=n:\n{}", failed.len(), failed.join("\n"));
     assert!(total > 300, "only {total} points");
+}
+
+#[test]
+fn killed_at_every_commit_and_every_call_it_ends_as_if_it_had_not_been() {
+    // While it is scaled in, the lower number counts.
+    assert_survives(&life(), &(3..13));
+}
+
+#[test]
+fn killed_while_a_release_waits_it_ends_as_if_it_had_not_been() {
+    assert_survives(&queueing(), &(3..13));
 }

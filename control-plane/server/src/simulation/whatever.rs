@@ -37,6 +37,7 @@ fn policy(w: &World) -> Value {
     };
     policy["on_failure"] = ["pause", "abort", "rollback"][w.below(3) as usize].into();
     policy["promotion_timeout_seconds"] = 600.into();
+    policy["on_new_release"] = ["supersede", "queue"][w.below(2) as usize].into();
     if policy["strategy"] != "batch" && w.below(2) == 0 {
         policy["analysis"] = json!({
             "errors": { "type": "error_rate", "interval_seconds": 5, "min_samples": 5, "failure_limit": 1 },
@@ -143,6 +144,22 @@ fn heal(w: &World) {
     fleet.return_all(now);
 }
 
+/// A step to its end; what it waits for is taken back.
+async fn written(s: &Server, client: &mut Client, step: &Step) {
+    let mut step = std::pin::pin!(client.step(s, step));
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut step => return,
+            () = sleep(Duration::from_secs(5)) => {
+                if s.get(&format!("{CART}/rollout")).await["queued"].as_str().is_some_and(|id| !id.is_empty()) {
+                    ask(s, "POST", &format!("{CART}/rollout/abort"), &Value::Null).await;
+                }
+            }
+        }
+    }
+}
+
 /// One life under one seed.
 fn run(seed: u64) {
     let world = World::new(seed);
@@ -182,7 +199,7 @@ fn run(seed: u64) {
             while s.get(CART).await["status"]["phase"] == "Deleting" {
                 sleep(Duration::from_secs(1)).await;
             }
-            client.step(s, &last).await;
+            written(s, &mut client, &last).await;
             ended = true;
         }
         rest(s, 90).await;

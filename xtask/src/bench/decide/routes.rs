@@ -100,6 +100,7 @@ impl Routes {
             ports: self.ports.clone(),
             warmup: None,
         };
-        Served { instances: (0..INSTANCES).map(instance).collect(), split: is_split.then(|| self.split.clone()) }
+        let split = is_split.then(|| self.split.clone());
+        Served { instances: (0..INSTANCES).map(instance).collect(), split, ..Served::default() }
     }
 }

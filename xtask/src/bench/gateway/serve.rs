@@ -18,6 +18,7 @@ fn table(upstream: SocketAddr) -> RouteTable {
         weight: 10_000,
         endpoints: [endpoint].into(),
         gray: None,
+        lane: None,
     };
     let rule = Rule { name: "bench/app/all".into(), path: (PathKind::PathPrefix, "/".into()), backends: vec![backend] };
     let host = Host { public: true, rules: vec![rule] };
