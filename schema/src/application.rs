@@ -294,7 +294,8 @@ pub enum OnCreateFailure {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Status {
-    /// `Pending`, `Progressing`, `Paused`, `Running`, `Degraded` or `Deleting`.
+    /// `Pending`, `Progressing`, `Paused`, `Running`, `Degraded`, `Deleting`; `Stopping` or `Stopped` by an environment
+    /// schedule.
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     pub phase: String,
     /// Stable reason, such as `IsolationUnavailable`; empty when all is well.
@@ -324,7 +325,7 @@ pub struct Status {
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
-    /// Instances that there shall be: `replicas`, or what its scaling rules have come to.
+    /// Instances that there shall be: `replicas`, or what its scaling rules have come to; none while it is stopped.
     #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub desired_replicas: i64,
     /// Instances there are.

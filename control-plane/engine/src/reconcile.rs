@@ -423,7 +423,9 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         .is_some_and(|r| matches!(r.phase, ReleasePhase::Failed | ReleasePhase::RolledBack | ReleasePhase::Aborted));
     let paused = release.filter(|r| r.is_active()).and_then(|r| r.paused.as_ref());
     let blocked = blocked(v, &d.state);
+    let stopped = d.state.stopped.as_ref().filter(|_| !active);
     let (reason, message) = match (first_bad, v.wanted, release) {
+        _ if let Some(s) = stopped => ("StoppedBySchedule".into(), s.message(v.now)),
         _ if let Some(e) = &blocked => (e.reason.clone(), e.message.clone()),
         _ if let Some(p) = paused => (p.reason.word().to_owned(), p.message.clone()),
         (_, _, Some(r)) if failed => (r.reason.clone(), r.message.clone()),
@@ -433,6 +435,8 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
     };
     let phase = if v.deleting {
         "Deleting"
+    } else if stopped.is_some() {
+        if d.instances.is_empty() { "Stopped" } else { "Stopping" }
     } else if blocked.is_some() {
         "Pending"
     } else if paused.is_some() {
