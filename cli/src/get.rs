@@ -16,7 +16,7 @@ use crate::target::{self, InNamespace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// namespaces, applications, gray-policies, config-maps, secrets, routes; or instances, revisions of an application.
+    /// namespaces, applications, gray-policies, scaling-rules, environment-schedules, config-maps, secrets, routes; or instances, revisions of an application.
     kind: String,
     /// NAME or NS/NAME; all of them without it.
     name: Option<String>,
@@ -102,6 +102,7 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
         "scaling_rule" => {
             &["NAMESPACE", "NAME", "APPLICATION", "TYPE", "MIN", "MAX", "CURRENT", "DESIRED", "LIMITED BY", "AGE"]
         }
+        "environment_schedule" => &["NAMESPACE", "NAME", "PHASE", "STOP", "START", "ZONE", "NEXT", "STOPPED", "AGE"],
         "route" => &["NAMESPACE", "NAME", "VISIBILITY", "HOSTNAMES", "APPLICATIONS", "AGE"],
         _ => &["NAMESPACE", "NAME", "AGE"],
     };
@@ -121,6 +122,16 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         "NAMESPACE" => text("/namespace"),
         "NAME" => text("/name"),
         "PHASE" => text("/status/phase"),
+        "STOP" => text("/stop"),
+        "START" => text("/start"),
+        "ZONE" => or("/time_zone", "UTC"),
+        "NEXT" => text("/status/next_boundary"),
+        "STOPPED" => {
+            let count = |path: &str| object.pointer(path).and_then(Value::as_array).map_or(0, Vec::len);
+            format!("{}/{}", count("/status/stopped"), count("/status/applications"))
+        }
+        // Until when says more than the word for it.
+        "REASON" if text("/status/reason") == "StoppedBySchedule" => text("/status/message"),
         "REASON" => text("/status/reason"),
         "ISOLATION" if kind.name == "application" => text("/status/isolation_class"),
         "ISOLATION" => text("/isolation_class"),
@@ -261,7 +272,21 @@ mod tests {
             "namespace": "shop", "name": "off", "application": "web", "enabled": false, "min_replicas": 1,
             "max_replicas": 9, "status": { "type": "timing", "current": 2, "desired": 3, "limited_by": "none" },
         });
+        let schedule = json!({
+            "namespace": "shop", "name": "nights", "stop": "0 20 * * *", "start": "0 8 * * *",
+            "time_zone": "Asia/Shanghai", "create_time": "2026-01-02T23:00:00.000Z",
+            "status": { "phase": "Stopped", "next_boundary": "2026-01-03T00:00:00.000Z", "applications": ["cart", "web"],
+                "stopped": ["web"] },
+        });
+        let stopped = json!({
+            "namespace": "shop", "name": "web", "replicas": 3, "container": { "image": "registry.test/web:1" },
+            "create_time": "2026-01-02T23:59:00.000Z",
+            "status": { "phase": "Stopped", "reason": "StoppedBySchedule", "desired_replicas": 0, "isolation_class": "kata",
+                "message": "stopped by schedule nights until 2026-01-03T07:00:00Z" },
+        });
         let all = [
+            shown("app", stopped),
+            shown("environment-schedules", schedule),
             shown("scaling-rules", rule),
             shown("scalingrule", off),
             shown("app", application),
