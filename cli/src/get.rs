@@ -121,7 +121,7 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
     match column {
         "NAMESPACE" => text("/namespace"),
         "NAME" => text("/name"),
-        "PHASE" => text("/status/phase"),
+        "PHASE" => phase(object),
         "STOP" => text("/stop"),
         "START" => text("/start"),
         "ZONE" => or("/time_zone", "UTC"),
@@ -130,9 +130,7 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
             let count = |path: &str| object.pointer(path).and_then(Value::as_array).map_or(0, Vec::len);
             format!("{}/{}", count("/status/stopped"), count("/status/applications"))
         }
-        // Until when says more than the word for it.
-        "REASON" if text("/status/reason") == "StoppedBySchedule" => text("/status/message"),
-        "REASON" => text("/status/reason"),
+        "REASON" => Some(text("/status/stopped")).filter(|t| !t.is_empty()).unwrap_or_else(|| text("/status/reason")),
         "ISOLATION" if kind.name == "application" => text("/status/isolation_class"),
         "ISOLATION" => text("/isolation_class"),
         "AGE" => age(&text("/create_time"), now),
@@ -172,6 +170,17 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         }
         _ => String::new(),
     }
+}
+
+/// The phase; of an application that a schedule stops, how far the stop is.
+pub fn phase(object: &Value) -> String {
+    let phase = member(object, "/status/phase");
+    // A release says more.
+    let stopped = object.pointer("/status/stopped").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    if !stopped || phase != "Running" {
+        return phase;
+    }
+    if member(object, "/status/replicas") == "0" { "Stopped".into() } else { "Stopping".into() }
 }
 
 /// Instances that an application shall have.
@@ -281,8 +290,8 @@ mod tests {
         let stopped = json!({
             "namespace": "shop", "name": "web", "replicas": 3, "container": { "image": "registry.test/web:1" },
             "create_time": "2026-01-02T23:59:00.000Z",
-            "status": { "phase": "Stopped", "reason": "StoppedBySchedule", "desired_replicas": 0, "isolation_class": "kata",
-                "message": "stopped by schedule nights until 2026-01-03T07:00:00Z" },
+            "status": { "phase": "Running", "desired_replicas": 0, "replicas": 0, "isolation_class": "kata",
+                "stopped": "stopped by schedule nights until 2026-01-03T07:00:00Z" },
         });
         let all = [
             shown("app", stopped),

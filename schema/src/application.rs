@@ -294,8 +294,7 @@ pub enum OnCreateFailure {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Status {
-    /// `Pending`, `Progressing`, `Paused`, `Running`, `Degraded`, `Deleting`; `Stopping` or `Stopped` by an environment
-    /// schedule.
+    /// `Pending`, `Progressing`, `Paused`, `Running`, `Degraded` or `Deleting`.
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     pub phase: String,
     /// Stable reason, such as `IsolationUnavailable`; empty when all is well.
@@ -337,6 +336,10 @@ pub struct Status {
     /// Instances on `update_revision`.
     #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub updated_replicas: i64,
+    /// By which environment schedule it is stopped, and until when; empty when none stops it.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
+    #[serde(default)]
+    pub stopped: String,
 }
 
 /// The newest operation of the application.

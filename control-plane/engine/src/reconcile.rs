@@ -423,9 +423,7 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         .is_some_and(|r| matches!(r.phase, ReleasePhase::Failed | ReleasePhase::RolledBack | ReleasePhase::Aborted));
     let paused = release.filter(|r| r.is_active()).and_then(|r| r.paused.as_ref());
     let blocked = blocked(v, &d.state);
-    let stopped = d.state.stopped.as_ref().filter(|_| !active);
     let (reason, message) = match (first_bad, v.wanted, release) {
-        _ if let Some(s) = stopped => ("StoppedBySchedule".into(), s.message(v.now)),
         _ if let Some(e) = &blocked => (e.reason.clone(), e.message.clone()),
         _ if let Some(p) = paused => (p.reason.word().to_owned(), p.message.clone()),
         (_, _, Some(r)) if failed => (r.reason.clone(), r.message.clone()),
@@ -435,8 +433,6 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
     };
     let phase = if v.deleting {
         "Deleting"
-    } else if stopped.is_some() {
-        if d.instances.is_empty() { "Stopped" } else { "Stopping" }
     } else if blocked.is_some() {
         "Pending"
     } else if paused.is_some() {
@@ -472,5 +468,6 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         replicas: d.instances.len() as i64,
         ready_replicas: ready as i64,
         updated_replicas: d.instances.iter().filter(|i| Some(&i.revision) == update.as_ref()).count() as i64,
+        stopped: d.state.stopped.as_ref().map(|s| s.message(v.now)).unwrap_or_default(),
     }
 }

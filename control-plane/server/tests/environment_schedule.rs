@@ -60,7 +60,7 @@ async fn a_stopped_application_has_no_instances_until_no_schedule_says_so() {
     for field in ["generation", "replicas", "update_time"] {
         assert_eq!(now[field], before[field], "nothing of it that a plan would see");
     }
-    wait_for("the phase", async || b.get(CART).await["status"]["phase"] == "Stopped").await;
+    wait_for("the word for it", async || b.get(CART).await["status"]["stopped"] != "").await;
     let schedule = b.get(&path("labelled")).await["status"].clone();
     assert_eq!((&schedule["phase"], &schedule["stopped"]), (&json!("Stopped"), &json!(["cart"])), "{schedule}");
     assert!(schedule["next_boundary"] != "" && schedule["last_boundary"] != "", "{schedule}");
@@ -68,7 +68,7 @@ async fn a_stopped_application_has_no_instances_until_no_schedule_says_so() {
     // One of two is off: the other still says so.
     put(&b, "labelled", &off()).await;
     wait_for("the other schedule", async || {
-        b.get(CART).await["status"]["message"].as_str().unwrap().starts_with("stopped by schedule all until ")
+        b.get(CART).await["status"]["stopped"].as_str().unwrap().starts_with("stopped by schedule all until ")
     })
     .await;
     assert_eq!((b.instances().await.len(), b.fake.sandboxes().len()), (0, 0));
@@ -166,7 +166,7 @@ async fn requests_wake_nobody_up_whom_a_schedule_has_stopped() {
     });
     assert_eq!(b.create("/v1/namespaces/shop/routes/cart", &route).await.0, 201);
     put(&b, "nights", &stopped()).await;
-    wait_for("the stop", async || b.get(CART).await["status"]["phase"] == "Stopped").await;
+    wait_for("the stop", async || b.get(CART).await["status"]["stopped"] != "").await;
     let gateway = format!("http://{}/", b.server.as_ref().unwrap().gateway);
     let ask = || b.http.get(&gateway).header("host", "cart.test").timeout(Duration::from_mins(1)).send();
     wait_for("503 at once", async || ask().await.unwrap().status() == 503).await;
@@ -175,7 +175,7 @@ async fn requests_wake_nobody_up_whom_a_schedule_has_stopped() {
     }
     assert_eq!(b.instances().await.len(), 0);
     put(&b, "nights", &off()).await;
-    wait_for("the end of the stop", async || b.get(CART).await["status"]["phase"] == "Running").await;
+    wait_for("the end of the stop", async || b.get(CART).await["status"]["stopped"] == "").await;
     // Until the gateway has the table, there is nobody to wait for.
     let request = b.http.get(&gateway).header("host", "cart.test").timeout(Duration::from_mins(1));
     let asking = tokio::spawn(async move {
