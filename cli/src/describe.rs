@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::error::Failure;
-use crate::get::{instances_table, wanted_replicas};
+use crate::get::{instances_table, phase, wanted_replicas};
 use crate::output::{Output, indented, member, pairs};
 use crate::target::{self, InNamespace};
 use crate::{events, progress};
@@ -147,7 +147,8 @@ fn application(value: &Value) -> String {
     ]);
     let wanted = wanted_replicas(value);
     let status = pairs(&[
-        ("  phase", get("/status/phase")),
+        ("  phase", phase(value)),
+        ("  stopped", get("/status/stopped")),
         ("  reason", both(get("/status/reason"), get("/status/message"), ": ")),
         (
             "  replicas",

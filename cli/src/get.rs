@@ -16,7 +16,7 @@ use crate::target::{self, InNamespace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// namespaces, applications, scaling-rules, gray-policies, config-maps, secrets, routes; or instances, revisions of an application.
+    /// namespaces, applications, gray-policies, scaling-rules, environment-schedules, config-maps, secrets, routes; or instances, revisions of an application.
     kind: String,
     /// NAME or NS/NAME; all of them without it.
     name: Option<String>,
@@ -102,6 +102,7 @@ pub fn objects_table(kind: &Kind, objects: &[Object], now: jiff::Timestamp) -> S
         "scaling_rule" => {
             &["NAMESPACE", "NAME", "APPLICATION", "TYPE", "MIN", "MAX", "CURRENT", "DESIRED", "LIMITED BY", "AGE"]
         }
+        "environment_schedule" => &["NAMESPACE", "NAME", "PHASE", "STOP", "START", "ZONE", "NEXT", "STOPPED", "AGE"],
         "route" => &["NAMESPACE", "NAME", "VISIBILITY", "HOSTNAMES", "APPLICATIONS", "AGE"],
         _ => &["NAMESPACE", "NAME", "AGE"],
     };
@@ -120,8 +121,16 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
     match column {
         "NAMESPACE" => text("/namespace"),
         "NAME" => text("/name"),
-        "PHASE" => text("/status/phase"),
-        "REASON" => text("/status/reason"),
+        "PHASE" => phase(object),
+        "STOP" => text("/stop"),
+        "START" => text("/start"),
+        "ZONE" => or("/time_zone", "UTC"),
+        "NEXT" => text("/status/next_boundary"),
+        "STOPPED" => {
+            let count = |path: &str| object.pointer(path).and_then(Value::as_array).map_or(0, Vec::len);
+            format!("{}/{}", count("/status/stopped"), count("/status/applications"))
+        }
+        "REASON" => Some(text("/status/stopped")).filter(|t| !t.is_empty()).unwrap_or_else(|| text("/status/reason")),
         "ISOLATION" if kind.name == "application" => text("/status/isolation_class"),
         "ISOLATION" => text("/isolation_class"),
         "AGE" => age(&text("/create_time"), now),
@@ -161,6 +170,17 @@ fn cell(kind: &Kind, column: &str, object: &Value, now: jiff::Timestamp) -> Stri
         }
         _ => String::new(),
     }
+}
+
+/// The phase; of an application that a schedule stops, how far the stop is.
+pub fn phase(object: &Value) -> String {
+    let phase = member(object, "/status/phase");
+    // A release says more.
+    let stopped = object.pointer("/status/stopped").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    if !stopped || phase != "Running" {
+        return phase;
+    }
+    if member(object, "/status/replicas") == "0" { "Stopped".into() } else { "Stopping".into() }
 }
 
 /// Instances that an application shall have.
@@ -261,7 +281,21 @@ mod tests {
             "namespace": "shop", "name": "off", "application": "web", "enabled": false, "min_replicas": 1,
             "max_replicas": 9, "status": { "type": "timing", "current": 2, "desired": 3, "limited_by": "none" },
         });
+        let schedule = json!({
+            "namespace": "shop", "name": "nights", "stop": "0 20 * * *", "start": "0 8 * * *",
+            "time_zone": "Asia/Shanghai", "create_time": "2026-01-02T23:00:00.000Z",
+            "status": { "phase": "Stopped", "next_boundary": "2026-01-03T00:00:00.000Z", "applications": ["cart", "web"],
+                "stopped": ["web"] },
+        });
+        let stopped = json!({
+            "namespace": "shop", "name": "web", "replicas": 3, "container": { "image": "registry.test/web:1" },
+            "create_time": "2026-01-02T23:59:00.000Z",
+            "status": { "phase": "Running", "desired_replicas": 0, "replicas": 0, "isolation_class": "kata",
+                "stopped": "stopped by schedule nights until 2026-01-03T07:00:00Z" },
+        });
         let all = [
+            shown("app", stopped),
+            shown("environment-schedules", schedule),
             shown("scaling-rules", rule),
             shown("scalingrule", off),
             shown("app", application),

@@ -50,6 +50,7 @@ pub fn kind(word: &str) -> Option<&'static Kind> {
         "app" | "apps" => "application".to_owned(),
         "ns" => "namespace".to_owned(),
         "cm" => "configmap".to_owned(),
+        "schedule" | "schedules" => "environmentschedule".to_owned(),
         other => other.to_owned(),
     };
     KINDS.iter().copied().find(|kind| bare(kind.name) == wanted || bare(kind.collection) == wanted)
@@ -81,6 +82,8 @@ mod tests {
             ("gray-policies", "gray_policy"),
             ("gray-policy", "gray_policy"),
             ("scaling-rule", "scaling_rule"),
+            ("schedules", "environment_schedule"),
+            ("environment-schedule", "environment_schedule"),
         ] {
             assert_eq!(kind(word).map(|kind| kind.name), Some(name), "{word}");
         }

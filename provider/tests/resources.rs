@@ -216,6 +216,17 @@ async fn every_other_kind_is_created_planned_empty_imported_and_deleted() {
                 .with("metrics", Value::map([("qps", Object::new().with("type", "qps").with("target", 50).into())])),
         ),
         (
+            "sampan_environment_schedule",
+            "shop/nights",
+            Object::new()
+                .with("name", "nights")
+                .with("selector", Object::new().with("match_labels", Value::map([("stage", "test".into())])))
+                .with("stop", "0 20 * * *")
+                .with("start", "0 8 * * *")
+                .with("start_order", Value::list([Value::set(["db".into()]), Value::set(["b".into(), "a".into()])]))
+                .with("holidays", Value::set(["2026-12-25".into(), "2026-12-24".into()])),
+        ),
+        (
             "sampan_route",
             "shop/web",
             Object::new()

@@ -154,6 +154,11 @@ const APPLICATION: [Endpoint; 5] =
     crud!("application", "/v1/namespaces/{ns}/applications", "/v1/namespaces/{ns}/applications/{name}");
 const SCALING_RULE: [Endpoint; 5] =
     crud!("scaling_rule", "/v1/namespaces/{ns}/scaling-rules", "/v1/namespaces/{ns}/scaling-rules/{name}");
+const ENVIRONMENT_SCHEDULE: [Endpoint; 5] = crud!(
+    "environment_schedule",
+    "/v1/namespaces/{ns}/environment-schedules",
+    "/v1/namespaces/{ns}/environment-schedules/{name}"
+);
 const ROUTE: [Endpoint; 5] = crud!("route", "/v1/namespaces/{ns}/routes", "/v1/namespaces/{ns}/routes/{name}");
 
 const MORE: &[Endpoint] = &[
@@ -304,13 +309,22 @@ const MORE: &[Endpoint] = &[
     ),
 ];
 
-const N: usize = 35 + MORE.len();
+const N: usize = 40 + MORE.len();
 
 /// Every endpoint.
 pub const API: &[Endpoint] = &{
     let mut all = [MORE[0]; N];
-    let groups: [&[Endpoint]; 8] =
-        [&NAMESPACE, &CONFIG_MAP, &SECRET, &GRAY_POLICY, &APPLICATION, &SCALING_RULE, &ROUTE, MORE];
+    let groups: [&[Endpoint]; 9] = [
+        &NAMESPACE,
+        &CONFIG_MAP,
+        &SECRET,
+        &GRAY_POLICY,
+        &APPLICATION,
+        &SCALING_RULE,
+        &ENVIRONMENT_SCHEDULE,
+        &ROUTE,
+        MORE,
+    ];
     let (mut g, mut at) = (0, 0);
     while g < groups.len() {
         let mut i = 0;

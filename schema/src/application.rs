@@ -324,7 +324,7 @@ pub struct Status {
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
-    /// Instances that there shall be: `replicas`, or what its scaling rules have come to.
+    /// Instances that there shall be: `replicas`, or what its scaling rules have come to; none while it is stopped.
     #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub desired_replicas: i64,
     /// Instances there are.
@@ -336,6 +336,10 @@ pub struct Status {
     /// Instances on `update_revision`.
     #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub updated_replicas: i64,
+    /// By which environment schedule it is stopped, and until when; empty when none stops it.
+    #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
+    #[serde(default)]
+    pub stopped: String,
 }
 
 /// The newest operation of the application.

@@ -48,6 +48,13 @@ impl Schedule {
         Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()))
     }
 
+    /// The day of the zone that `ms` is in, when it began and when the next one begins, in milliseconds since the epoch.
+    pub fn day(&self, ms: i64) -> Option<(Date, i64, i64)> {
+        let date = self.at(ms)?.date();
+        let midnight = |date: Date| Some(date.to_zoned(self.zone.clone()).ok()?.timestamp().as_millisecond());
+        Some((date, midnight(date)?, midnight(date.tomorrow().ok()?)?))
+    }
+
     /// The first time after `ms`, in milliseconds since the epoch; `None` when it never comes.
     pub fn next(&self, ms: i64) -> Option<i64> {
         let found = self.cron.find_next_occurrence(&self.at(ms)?, false).ok()?;
@@ -74,7 +81,7 @@ pub struct Window {
 
 impl Window {
     /// When the days begin and are over, in milliseconds since the epoch.
-    fn days(&self) -> (i64, i64) {
+    pub fn days(&self) -> (i64, i64) {
         let zone = &self.start.zone;
         let midnight = |date: Date| date.to_zoned(zone.clone()).ok().map(|z| z.timestamp().as_millisecond());
         let from = self.begin_date.and_then(midnight).unwrap_or(i64::MIN);

@@ -22,6 +22,7 @@ pub mod change;
 pub mod check;
 pub mod config_map;
 pub mod container;
+pub mod environment_schedule;
 pub mod event;
 pub mod gray_policy;
 pub mod image_ref;
@@ -139,6 +140,7 @@ kinds! {
     GRAY_POLICY, gray_policy, "gray-policies", true, true, [300, 300, 300], "How a release goes to some instances and requests first, is judged, and then goes to all.";
     APPLICATION, application, "applications", true, true, [1800, 1800, 600], "A container image that runs in a number of isolated instances.";
     SCALING_RULE, scaling_rule, "scaling-rules", true, true, [300, 300, 300], "How many instances an application has, by time and by what it does.";
+    ENVIRONMENT_SCHEDULE, environment_schedule, "environment-schedules", true, false, [300, 300, 300], "When the applications of an environment are stopped, and when they run again.";
     ROUTE, route, "routes", true, true, [300, 300, 300], "Maps host names and paths of the gateway to applications.";
 }
 

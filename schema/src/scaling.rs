@@ -14,13 +14,14 @@ pub struct Scaling {
     pub current: i64,
     /// Of these, ready ones.
     pub ready: i64,
-    /// Instances that there shall be. Without an enabled rule the `replicas` of the application.
+    /// Instances that there shall be. Without an enabled rule the `replicas` of the application; none while a schedule
+    /// keeps it stopped.
     pub desired: i64,
     /// What kept it from what was wanted: `none`, `min`, `max`, `quota`, `behavior`, `fallback`, `rollout` or `schedule`.
     pub limited_by: String,
     /// Requests that wait for an instance.
     pub waiting: i64,
-    /// The last look of the rules as a sentence; empty without an enabled rule.
+    /// The last look of the rules as a sentence, or by which schedule it is stopped; empty without both.
     pub reason: String,
     /// Rules of the application, by name.
     pub rules: Vec<Rule>,

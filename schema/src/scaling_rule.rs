@@ -376,7 +376,7 @@ pub struct Status {
     #[serde(rename = "type")]
     #[schemars(extend("x-sampan" = {"computed": "stable"}))]
     pub kind: String,
-    /// Instances that the rules of the application want together.
+    /// Instances that the rules of the application want together; none while a schedule keeps it stopped.
     #[schemars(extend("x-sampan" = {"computed": "volatile"}))]
     pub desired: i64,
     /// Instances that there are.

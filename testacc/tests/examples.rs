@@ -16,7 +16,7 @@ fn every_example_is_valid() {
     if !require_terraform() {
         return;
     }
-    for example in ["gray", "gray-lane", "blue-green", "scaling"] {
+    for example in ["gray", "gray-lane", "blue-green", "scaling", "environment-schedule"] {
         let terraform = Terraform::new();
         terraform.copy(&format!("examples/{example}"));
         terraform.expect(&["validate"], 0);

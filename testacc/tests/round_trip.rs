@@ -180,6 +180,30 @@ resource "sampan_application" "plain" {
   container = { image = var.image }
 }
 
+resource "sampan_environment_schedule" "full" {
+  namespace            = sampan_namespace.full.name
+  name                 = "nights"
+  description          = "Nobody works at night."
+  labels               = { team = "a" }
+  selector             = { applications = [sampan_application.full.name] }
+  stop                 = "0 20 * * 1-5"
+  start                = "0 8 * * 1-5"
+  time_zone            = "Asia/Shanghai"
+  begin_date           = "2026-01-01"
+  end_date             = "2036-12-31"
+  holidays             = ["2026-12-26", "2026-12-25"]
+  start_order          = [[sampan_application.full.name]]
+  wave_timeout_seconds = 30
+  enabled              = false
+}
+resource "sampan_environment_schedule" "plain" {
+  namespace = sampan_namespace.plain.name
+  name      = "plain"
+  selector  = { match_labels = { of = "nobody" } }
+  stop      = "0 20 * * *"
+  start     = "0 8 * * *"
+}
+
 resource "sampan_route" "full" {
   namespace   = sampan_namespace.full.name
   name        = "hello"
@@ -208,7 +232,7 @@ resource "sampan_route" "plain" {
 "#;
 
 /// Address and id of every resource.
-const IDS: [(&str, &str); 12] = [
+const IDS: [(&str, &str); 14] = [
     ("sampan_namespace.full", "full"),
     ("sampan_namespace.plain", "plain"),
     ("sampan_config_map.full", "full/settings"),
@@ -219,6 +243,8 @@ const IDS: [(&str, &str); 12] = [
     ("sampan_gray_policy.plain", "plain/plain"),
     ("sampan_application.full", "full/hello"),
     ("sampan_application.plain", "plain/plain"),
+    ("sampan_environment_schedule.full", "full/nights"),
+    ("sampan_environment_schedule.plain", "plain/plain"),
     ("sampan_route.full", "full/hello"),
     ("sampan_route.plain", "full/plain"),
 ];
@@ -308,7 +334,7 @@ fn every_noun_is_read_as_it_was_applied_and_leaves_nothing_behind() {
     let blocks = IDS.map(|(to, id)| format!("import {{\n  to = {to}\n  id = \"{id}\"\n}}\n"));
     by_block.write("main.tf", &format!("{MAIN}{}", blocks.concat()));
     let imported = by_block.apply(&vars).text();
-    assert!(imported.contains("12 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
+    assert!(imported.contains("14 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
     for imported in [&by_command, &by_block] {
         assert_eq!(imported.plan_is_empty(&vars), Ok(()));
         // `terraform import` leaves the edges between resources out of the state; the first apply puts them there.

@@ -89,7 +89,32 @@ fn rows(images: &Images) -> Vec<Row> {
     rows.extend(route_rows());
     rows.extend(policy_rows());
     rows.extend(scaling_rows());
+    rows.extend(schedule_rows());
     rows
+}
+
+fn schedule_rows() -> Vec<Row> {
+    let schedule = |at: &str, a: Value, b: Value| row("environment_schedule", at, a, b);
+    vec![
+        schedule("/selector/applications/0", json!("web"), json!("web-b")),
+        schedule("/selector/match_labels/of", json!("nobody"), json!("no-one"))
+            .around(json!({ "selector": { "applications": null, "match_labels": { "more": "x" } } })),
+        schedule("/selector/all", json!(true), json!(false))
+            .around(json!({ "selector": { "applications": null } }))
+            .does(Does::Refused("SMP133")),
+        schedule("/stop", json!("0 20 * * *"), json!("0 21 * * *")),
+        schedule("/start", json!("0 8 * * *"), json!("0 7 * * 1-5")),
+        schedule("/time_zone", json!("Europe/Berlin"), json!("Asia/Shanghai")),
+        schedule("/begin_date", json!("2026-01-01"), json!("2026-01-02")),
+        schedule("/end_date", json!("2036-01-01"), json!("2036-01-02")),
+        schedule("/holidays/0", json!("2026-12-25"), json!("2026-12-26"))
+            .around(json!({ "holidays": ["2026-12-25", "2027-01-01"] })),
+        schedule("/start_order/0/0", json!("web"), json!("web-b"))
+            .around(json!({ "selector": { "applications": ["web", "web-b"] }, "start_order": [["web"]] })),
+        schedule("/wave_timeout_seconds", json!(300), json!(900)),
+        schedule("/enabled", json!(true), json!(false))
+            .around(json!({ "selector": { "applications": null, "match_labels": { "of": "nobody" } } })),
+    ]
 }
 
 fn scaling_rows() -> Vec<Row> {
@@ -396,6 +421,9 @@ fn plain(kind: &Kind, name: &str, image: &str) -> Value {
         // Of applications without instances that nobody looks at; off, so that rules of any number are one application's.
         "scaling_rule" => json!({ "namespace": NS, "name": name, "application": name, "enabled": false,
             "min_replicas": 1, "max_replicas": 9, "metrics": { "qps": { "type": "qps", "target": 10 } } }),
+        // Of applications without instances; off, so that the time of the test makes no difference.
+        "environment_schedule" => json!({ "namespace": NS, "name": name, "selector": { "applications": ["web"] },
+            "stop": "0 22 * * *", "start": "0 6 * * *", "enabled": false }),
         other => panic!("a new kind {other} needs a plain spec here"),
     }
 }
@@ -667,7 +695,7 @@ impl Matrix {
             let with_target = [&webs[..], &targets[..if row.at == "/namespace" { 2 } else { 1 }]].concat();
             let after: &[&str] = match row.kind.name {
                 "namespace" => &[],
-                "route" => &webs,
+                "route" | "environment_schedule" => &webs,
                 "scaling_rule" => &with_target,
                 "application" | "gray_policy" => &content,
                 _ => &namespaces,
@@ -794,8 +822,9 @@ impl Matrix {
         for (index, row) in self.rows.iter().enumerate() {
             let class = self.class(index, from, to);
             let what = format!("{} {} {from:?} to {to:?}", row.kind.name, row.at);
-            // Rules are off, but for one: what they do to instances is another test's.
-            let seen = if row.kind.name == "scaling_rule" && class == Class::Scale { Class::Metadata } else { class };
+            // Rules and schedules are off, but for one each: what they do to instances is another test's.
+            let rests = ["scaling_rule", "environment_schedule"].contains(&row.kind.name) && class == Class::Scale;
+            let seen = if rests { Class::Metadata } else { class };
             if let Err(error) = happened(seen, &before[index], &after[index]) {
                 wrong.push(format!("{what}: {class:?} is declared, but {error}"));
             }

@@ -3,6 +3,7 @@
 use sampan_schema::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
+use crate::environment_schedule::Stopped;
 use crate::gray_policy::Gray;
 use crate::queue::Queued;
 
@@ -271,6 +272,8 @@ pub struct State {
     pub verb: Option<Verb>,
     /// How the newest release stands; what callers read.
     pub rollout: Rollout,
+    /// A schedule has stopped it: it has no instances, whatever the spec and its rules say.
+    pub stopped: Option<Stopped>,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod analysis;
 pub mod application;
+pub mod environment_schedule;
 pub mod gray_policy;
 pub mod instance;
 pub mod queue;

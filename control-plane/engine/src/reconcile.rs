@@ -490,5 +490,6 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         replicas: d.instances.len() as i64,
         ready_replicas: ready as i64,
         updated_replicas: d.instances.iter().filter(|i| Some(&i.revision) == update.as_ref()).count() as i64,
+        stopped: d.state.stopped.as_ref().map(|s| s.message(v.now)).unwrap_or_default(),
     }
 }

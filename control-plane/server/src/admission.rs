@@ -5,7 +5,7 @@ use sampan_schema::application::{Protocol, Spec as Application};
 use sampan_schema::change::{Change, Class};
 use sampan_schema::gray_policy::{self, OnNewRelease};
 use sampan_schema::problem::{FieldError, Problem};
-use sampan_schema::{Kind, route, scaling_rule};
+use sampan_schema::{Kind, environment_schedule, route, scaling_rule};
 use sampan_store::{Object, Reader, StoreError};
 use serde_json::Value;
 
@@ -51,6 +51,21 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
                     missing.push(field("application", format!("{:?} is being deleted", rule.application), "SMP040"));
                 }
                 Some(_) => {}
+            }
+        }
+        "environment_schedule" => {
+            let Ok(schedule) = sampan_schema::read::<environment_schedule::Spec>(spec) else { return Ok(None) };
+            for (path, name) in schedule.applications() {
+                match r.object("application", ns, name)? {
+                    None => {
+                        let text = format!("application {name:?} does not exist in namespace {ns:?}");
+                        missing.push(field(path, text, ABSENT));
+                    }
+                    Some(app) if app.deleting => {
+                        missing.push(field(path, format!("{name:?} is being deleted"), "SMP040"));
+                    }
+                    Some(_) => {}
+                }
             }
         }
         "gray_policy" => {
@@ -307,6 +322,12 @@ pub fn users(r: &Reader<'_>, object: &Object) -> Result<Option<Problem>, StoreEr
         "application" => {
             let rules = rules_of(r, &object.namespace, &object.name)?;
             by.extend(rules.iter().map(|(o, _)| format!("scaling_rule {}", o.id())));
+            for other in r.objects("environment_schedule", Some(&object.namespace), None, usize::MAX)? {
+                let Ok(spec) = sampan_schema::read::<environment_schedule::Spec>(&other.spec) else { continue };
+                if spec.applications().any(|(_, name)| name == object.name) {
+                    by.push(format!("environment_schedule {}", other.id()));
+                }
+            }
             for other in r.objects("route", Some(&object.namespace), None, usize::MAX)? {
                 let Ok(spec) = sampan_schema::read::<route::Spec>(&other.spec) else { continue };
                 if spec.rules.iter().flat_map(|r| &r.backends).any(|b| b.application == object.name) {

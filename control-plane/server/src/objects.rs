@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use sampan_engine::application::State;
+use sampan_engine::environment_schedule::Row;
 use sampan_engine::instance::Instance;
 use sampan_engine::revision::Revision;
 use sampan_engine::scaling;
 use sampan_engine::scaling::forecast::Series;
 use sampan_schema::operation::{Operation, Phase, Progress};
-use sampan_store::{Reader, StoreError, Tx};
+use sampan_store::{Object, Reader, StoreError, Tx};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +17,9 @@ use serde_json::Value;
 pub const STATES: &str = "application-state";
 pub const INSTANCES: &str = "instances";
 pub const REVISIONS: &str = "revisions";
+
+/// How far the waves of an environment schedule have come; the key is the uid of the schedule.
+pub const WAVES: &str = "environment-waves";
 
 pub const SCALING: &str = "scaling";
 /// Loads of earlier days, of rules with `prediction`; the parent is the application.
@@ -70,6 +74,26 @@ pub fn revisions(r: &Reader<'_>, app: &str) -> Result<Vec<Revision>, StoreError>
 
 pub fn put_revision(tx: &Tx<'_>, app: &str, row: &Revision) -> Result<(), StoreError> {
     tx.put_document(REVISIONS, &format!("{app}/{}", row.hash), app, &encode(row)?)
+}
+
+/// The labels of an object.
+pub fn labels(object: &Object) -> BTreeMap<String, String> {
+    let read = object.spec.get("labels").and_then(|labels| serde_json::from_value(labels.clone()).ok());
+    read.unwrap_or_default()
+}
+
+/// By the uid of the schedule.
+pub fn waves(r: &Reader<'_>) -> Result<BTreeMap<String, Row>, StoreError> {
+    r.documents(WAVES, None)?.into_iter().map(|d| Ok((d.key, decode(d.doc)?))).collect()
+}
+
+pub fn wave(r: &Reader<'_>, uid: &str) -> Result<Row, StoreError> {
+    r.document(WAVES, uid)?.map_or_else(|| Ok(Row::default()), |d| decode(d.doc))
+}
+
+/// `schedule`: its namespace and name.
+pub fn put_wave(tx: &Tx<'_>, uid: &str, schedule: &str, row: &Row) -> Result<(), StoreError> {
+    tx.put_document(WAVES, uid, schedule, &encode(row)?)
 }
 
 /// What the autoscaler has decided, while it has a say.

@@ -22,6 +22,9 @@ fn spec_of(kind: &str) -> Value {
             "application": "cart", "min_replicas": 1, "max_replicas": 3,
             "metrics": { "qps": { "type": "qps", "target": 50 }, "cpu": { "type": "cpu", "target": 60 } },
         }),
+        "environment_schedule" => {
+            json!({ "selector": { "all": true }, "stop": "0 20 * * *", "start": "0 8 * * *", "enabled": false })
+        }
         "route" => json!({
             "hostnames": ["cart.test"], "visibility": "public",
             "rules": [{ "name": "all", "backends": [{ "application": "cart", "port": "http" }] }],
@@ -78,7 +81,16 @@ fn assert_fits(e: &Endpoint, (status, media, text): &(u16, String, String)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_the_openapi_document_says() {
     let b = bench(Fake::new()).await;
-    let order = ["namespace", "config_map", "secret", "gray_policy", "application", "scaling_rule", "route"];
+    let order = [
+        "namespace",
+        "config_map",
+        "secret",
+        "gray_policy",
+        "application",
+        "scaling_rule",
+        "environment_schedule",
+        "route",
+    ];
     let puts: Vec<&Endpoint> =
         order.iter().map(|k| API.iter().find(|e| e.kind == *k && e.action == Action::Put).unwrap()).collect();
     for e in &puts {

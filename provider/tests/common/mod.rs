@@ -165,6 +165,8 @@ impl World {
             "gray_policy" => json!({ "used_by": [] }),
             "scaling_rule" => json!({ "type": "metric", "desired": 1, "current": 1, "limited_by": "none",
                 "last_scale_time": "", "active_schedule": "", "metrics": {} }),
+            "environment_schedule" => json!({ "phase": "Running", "last_boundary": "", "next_boundary": "",
+                "applications": [], "stopped": [] }),
             "route" => json!({ "urls": ["http://shop.example/"] }),
             "config_map" => json!({ "content_hash": format!("h{generation}") }),
             _ => json!({ "phase": "Active" }),

@@ -208,6 +208,11 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP119", "`prediction` has no metric that it can look ahead for."),
     ("SMP120", "`fallback` or `behavior` does not fit the rule."),
     ("SMP121", "An application has too many scaling rules."),
+    ("SMP130", "The time of an environment schedule cannot be read, or never comes."),
+    ("SMP131", "A date of an environment schedule is none, or its days end before they begin."),
+    ("SMP132", "An environment schedule would never start anything: each start comes with a stop."),
+    ("SMP133", "The selector of an environment schedule does not say exactly one way to choose."),
+    ("SMP134", "A wave of `start_order` is empty, or names an application twice or one that is not chosen."),
 ];
 
 /// The id of a violation as a constant; every id of the schema that is of three digits has one.

@@ -182,6 +182,17 @@ impl Decision {
     }
 }
 
+/// Instances that a start begins with: the largest of the rules' lower bounds at `now`. `None` without an enabled rule.
+pub fn floor<'a>(rules: impl Iterator<Item = &'a Spec>, now: i64) -> Option<u32> {
+    let least = |spec: &Spec| {
+        let mut plan = Plan::default();
+        // No generation of an object, so that it is read.
+        plan.at(spec, -1, now);
+        plan.bounds.min
+    };
+    rules.filter(|spec| spec.enabled).map(least).max()
+}
+
 /// Decides, and moves the state on. Without an enabled rule nothing changes. Call it at any rate: once a second for
 /// metrics of the gateway, and at once when a request waits.
 pub fn decide(view: &View<'_>, state: &mut State) -> Decision {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod application;
+mod environment_schedule;
 mod event;
 mod idempotency;
 mod object;

@@ -265,6 +265,9 @@ fn shown(api: &Api, r: &Reader<'_>, o: &Object) -> Result<Value, StoreError> {
     if o.kind == "scaling_rule" {
         status = super::scaling::status(api, r, o)?;
     }
+    if o.kind == "environment_schedule" {
+        status = super::environment_schedule::status(r, o, now_ms())?;
+    }
     if o.kind == "route" {
         status = json!({ "urls": urls(&o.spec, api.gateway.port()) });
     }
@@ -337,6 +340,7 @@ fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
         return;
     }
     let note = match kind.name {
+        "environment_schedule" => Note::Schedules,
         "application" => Note::Wake(objects::key(ns, name)),
         "route" => Note::Routes,
         "namespace" => Note::Config(name.to_owned()),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Api;
 use super::answer::{ok, read};
 use super::application::existing;
-use crate::clock::rfc3339;
+use crate::clock::{now_ms, rfc3339};
 use crate::scaling::board::Shown;
 use crate::{admission, objects};
 
@@ -22,23 +22,32 @@ const SHOWN: usize = 20;
 
 pub(super) fn get(api: &Api, ns: &str, name: &str, query: &HashMap<String, String>) -> Result<Response, Problem> {
     let limit = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(SHOWN).clamp(1, DECISIONS_PER_APPLICATION);
-    let (app, rules, stored, instances, decisions) = read(&api.store, |r| {
+    let (app, rules, stored, instances, decisions, state) = read(&api.store, |r| {
         let key = objects::key(ns, name);
         let rules = admission::rules_of(r, ns, name)?;
         let (scaled, instances) = (objects::scaled(r, &key)?, objects::instances(r, &key)?);
-        Ok((existing(r, ns, name)?, rules, scaled, instances, r.latest_decisions(ns, name, limit)?))
+        Ok((
+            existing(r, ns, name)?,
+            rules,
+            scaled,
+            instances,
+            r.latest_decisions(ns, name, limit)?,
+            objects::state(r, &key)?,
+        ))
     })?;
     let key = objects::key(ns, name);
     let shown = api.board.shown(&key);
     let declared = app.spec.get("replicas").and_then(Value::as_i64).unwrap_or(1);
     let decisions = decisions.into_iter().filter_map(|d| serde_json::from_value::<Decision>(d.doc).ok());
+    let stopped = state.stopped.map(|s| s.message(now_ms()));
+    let desired = stored.map_or(declared, |s| i64::from(s.desired));
     let answer = Scaling {
         current: instances.iter().filter(|i| !i.terminating).count() as i64,
         ready: instances.iter().filter(|i| !i.terminating && i.ready_since.is_some()).count() as i64,
-        desired: stored.map_or(declared, |s| i64::from(s.desired)),
+        desired: if stopped.is_some() { 0 } else { desired },
         limited_by: shown.as_ref().map_or("none", |s| s.decision.limited_by.word()).to_owned(),
         waiting: shown.as_ref().map_or(0, |s| i64::from(s.waiting)),
-        reason: shown.as_ref().map_or_else(String::new, |s| s.decision.to_string()),
+        reason: stopped.or_else(|| shown.as_ref().map(|s| s.decision.to_string())).unwrap_or_default(),
         rules: rules.iter().map(|(_, spec)| rule(spec, shown.as_ref())).collect(),
         decisions: decisions.collect(),
     };
@@ -88,6 +97,7 @@ pub(super) fn status(api: &Api, r: &Reader<'_>, o: &Object) -> Result<Value, Sto
         Ok::<_, StoreError>(app.and_then(|a| a.spec.get("replicas")?.as_i64()).unwrap_or(1))
     };
     let desired = match &scaled {
+        _ if objects::state(r, &key)?.stopped.is_some() => 0,
         Some(scaled) => i64::from(scaled.desired),
         None => declared()?,
     };

@@ -33,11 +33,17 @@ impl Reconciler {
                     objects::put_instance(tx, &app, &row)?;
                 }
             }
+            for d in tx.documents(objects::WAVES, None)? {
+                let mut row = objects::wave(tx, &d.key)?;
+                row.since += by;
+                objects::put_wave(tx, &d.key, &d.parent, &row)?;
+            }
             Ok::<_, StoreError>(())
         })?;
         self.wakes.values_mut().for_each(|at| *at += by);
         self.orphans.values_mut().for_each(|(_, at)| *at += by);
         self.resolving.values_mut().for_each(|r| r.retry_at += by);
+        self.schedules.shift(by);
         self.dirty.extend(self.serving.keys().cloned());
         tracing::warn!(seconds = by / 1000, "the clock was set; what is waited for was moved along with it");
         Ok(())

@@ -11,6 +11,7 @@ mod gateways;
 mod image;
 mod jump;
 mod observed;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use sampan_engine::analysis::{Asked, Sample};
 use sampan_engine::application::{State, Verb};
+use sampan_engine::environment_schedule;
 use sampan_engine::reconcile::{self, Decision, OperationUpdate, View};
 use sampan_engine::revision::Revision;
 use sampan_engine::route::{self, Buffer, Served};
@@ -30,6 +32,7 @@ use sampan_store::{Object, Store, StoreError};
 use tokio::sync::mpsc;
 
 pub use self::gateways::Gateways;
+use self::schedules::Schedules;
 use crate::blocking::blocking;
 use crate::clock::{Clocks, now_ms};
 use crate::registry::Registry;
@@ -49,6 +52,8 @@ pub enum Note {
     Routes,
     /// Config maps or secrets of the namespace changed.
     Config(String),
+    /// Environment schedules changed.
+    Schedules,
     Stop,
 }
 
@@ -162,6 +167,7 @@ struct Reconciler {
     stale: bool,
     /// Every gateway has the table that follows from the rows.
     acked: bool,
+    schedules: Schedules,
     clocks: Clocks,
 }
 
@@ -198,6 +204,7 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         generation,
         stale: true,
         acked: false,
+        schedules: Schedules::default(),
         clocks: Clocks::new(now_ms()),
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -233,6 +240,7 @@ impl Reconciler {
                 let prefix = format!("{ns}/");
                 self.dirty.extend(self.serving.keys().filter(|k| k.starts_with(&prefix)).cloned());
             }
+            Heard::Note(Note::Schedules) => self.schedules.changed(),
             Heard::Note(Note::Stop) => {}
             Heard::Done { app, instance, image, ended } => {
                 self.busy.remove(&instance);
@@ -293,6 +301,9 @@ impl Reconciler {
         if let Err(e) = blocking(|| self.look_at_clocks(now)) {
             tracing::error!(error = %e, "the clock was set, and rows cannot be moved along; trying again");
             return;
+        }
+        if let Err(e) = blocking(|| self.look_at_schedules(now)) {
+            tracing::error!(error = %e, "environment schedules cannot be followed; trying again");
         }
         self.look_at_gateways();
         let due: Vec<String> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(a, _)| a.clone()).collect();
@@ -381,11 +392,20 @@ impl Reconciler {
             return Err(StoreError::Other("the stored spec does not decode".into()));
         };
         let declared = spec.replicas.max(0) as u32;
+        let told = if object.deleting {
+            None
+        } else {
+            environment_schedule::follow(&mut state, &self.schedules.asks(ns, name, &spec.labels))
+        };
         // The object stays as it was written: Terraform's number is in force again when the rules have no say.
         if let Some(scaled) = &scaled {
             spec.replicas = i64::from(scaled.desired);
         }
-        self.hold(app, scaled.is_some_and(|s| s.holds) && !object.deleting);
+        if state.stopped.is_some() {
+            spec.replicas = 0;
+        }
+        // Nobody wakes up what a schedule has stopped.
+        self.hold(app, scaled.is_some_and(|s| s.holds) && !object.deleting && state.stopped.is_none());
         let now = now_ms();
         let again = state.request.is_some() || state.verb.is_some_and(|verb| verb != Verb::Pause);
         if again {
@@ -448,6 +468,7 @@ impl Reconciler {
         for s in seen.values_mut() {
             s.failed = None;
         }
+        d.events.extend(told.map(|(kind, reason, message)| (kind, reason.to_owned(), message)));
         d.operations.extend(displaced.map(|scale| carried_along(scale, &state)));
         let before = (rows, stored);
         if !self.commit(app, ns, name, &object, &before, fresh, &d, now)? {
@@ -528,5 +549,5 @@ fn facts(replicas: u32, d: &Decision, now: i64) -> board::Facts {
         cpu_millis: i.sandbox.cpu_millis,
         memory_bytes: i.sandbox.memory_bytes,
     });
-    board::Facts { replicas, releasing, instances: instances.collect() }
+    board::Facts { replicas, releasing, stopped: d.state.stopped.is_some(), instances: instances.collect() }
 }

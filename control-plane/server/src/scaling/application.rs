@@ -44,6 +44,8 @@ pub(super) struct Application {
     growing: Option<i64>,
     lags: VecDeque<i64>,
     outlook: Outlook,
+    /// When the floor was stored while a schedule keeps it stopped.
+    rested_at: Option<i64>,
     /// What the last decision in the log came to, and what was wanted.
     logged: Option<(u32, Vec<u32>, scaling::LimitedBy)>,
 }
@@ -64,6 +66,7 @@ impl Application {
             growing: None,
             lags: VecDeque::new(),
             outlook,
+            rested_at: None,
             logged: None,
         }
     }
@@ -81,6 +84,7 @@ impl Application {
     pub fn follow(&mut self, rules: Vec<Rule>) {
         if rules != self.rules {
             self.answers.clear();
+            self.rested_at = None;
             self.rules = rules;
         }
     }
@@ -112,6 +116,11 @@ impl Application {
     /// Decides, and stores what changed. Nothing is decided until the reconciler has looked at the application.
     pub fn decide(&mut self, name: &str, parts: &Parts, usages: &Usages, now: i64) {
         let Some(facts) = parts.board.facts(name) else { return };
+        if facts.stopped {
+            self.rest(name, parts, now);
+            return;
+        }
+        self.rested_at = None;
         let current = self.stored.as_ref().map_or(facts.replicas, |s| s.desired);
         let measured = Measured { loads: &self.loads, usages, facts: &facts, answers: &self.answers };
         let metrics: Vec<Metrics> =
@@ -158,6 +167,39 @@ impl Application {
         parts.board.show(name, Shown { decision, waiting: self.waiting });
     }
 
+    /// A schedule has stopped it: nothing is decided, and what was measured says nothing about the next start, which is
+    /// at the floor of the rules.
+    fn rest(&mut self, name: &str, parts: &Parts, now: i64) {
+        self.begin_anew(now);
+        parts.board.hide(name);
+        if self.rested_at.is_some_and(|at| (at..at + STORE_MS).contains(&now)) {
+            return;
+        }
+        let Some(floor) = scaling::floor(self.rules.iter().map(|rule| &rule.spec), now) else { return };
+        let scaled = Scaled {
+            desired: floor,
+            changed_at: self.stored.as_ref().map_or(0, |s| s.changed_at),
+            holds: self.holds(),
+            state: self.state.clone(),
+        };
+        let (ns, app) = name.split_once('/').unwrap_or(("", name));
+        let stored = parts.store.write(|tx| {
+            if tx.object("application", ns, app)?.is_some() {
+                objects::put_scaled(tx, name, &scaled)?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        match stored {
+            Ok(()) => (self.stored, self.rested_at) = (Some(scaled), Some(now)),
+            Err(error) => tracing::error!(app = name, %error, "the floor of a start cannot be stored; trying again"),
+        }
+    }
+
+    /// Whether requests wait while there is no instance.
+    fn holds(&self) -> bool {
+        self.rules.iter().any(|r| r.spec.scale_to_zero.is_some())
+    }
+
     /// The time from a decision to ready instances, 90th percentile.
     fn start_lag(&self) -> i64 {
         let mut lags: Vec<i64> = self.lags.iter().copied().collect();
@@ -183,7 +225,7 @@ impl Application {
 
     fn store(&mut self, name: &str, parts: &Parts, decision: &Decision, now: i64) -> Result<(), StoreError> {
         let (ns, app) = name.split_once('/').unwrap_or(("", name));
-        let holds = self.rules.iter().any(|r| r.spec.scale_to_zero.is_some());
+        let holds = self.holds();
         let before = self.stored.as_ref();
         let changed = before.is_none_or(|s| s.desired != decision.to || s.holds != holds);
         let wanted = decision.rules.iter().map(|r| r.wanted).collect();

@@ -14,6 +14,8 @@ pub struct Facts {
     pub replicas: u32,
     /// A release is under way, or waits to begin.
     pub releasing: bool,
+    /// A schedule has stopped it.
+    pub stopped: bool,
     /// Those that shall stay.
     pub instances: Vec<Instance>,
 }
@@ -95,6 +97,11 @@ impl Board {
         if inner.watched.contains(app) {
             inner.shown.insert(app.to_owned(), shown);
         }
+    }
+
+    /// Nothing is decided about it for a while.
+    pub fn hide(&self, app: &str) {
+        self.inner().shown.remove(app);
     }
 
     pub fn shown(&self, app: &str) -> Option<Shown> {

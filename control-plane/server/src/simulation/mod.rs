@@ -12,5 +12,6 @@ mod client;
 mod gateways;
 mod life;
 mod node;
+mod schedules;
 mod whatever;
 mod world;

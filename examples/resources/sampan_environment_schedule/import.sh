@@ -1,0 +1,1 @@
+terraform import sampan_environment_schedule.nights shop/nights
