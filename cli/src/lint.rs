@@ -26,6 +26,9 @@ pub struct Args {
     /// Folders or files; a file means its module. A folder without configuration stands for all below it.
     #[arg(value_name = "PATH", default_value = ".")]
     paths: Vec<PathBuf>,
+    /// A plan instead of configuration: a file that `terraform show -json` wrote, or - for stdin.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "recursive", "vars", "var_files", "flavor", "strict_modules"])]
+    plan: Option<PathBuf>,
     /// All modules below each folder.
     #[arg(long)]
     recursive: bool,
@@ -131,6 +134,7 @@ fn settings(args: &Args) -> Result<Settings, String> {
         None => jiff::Timestamp::now().to_string().chars().take(10).collect(),
     };
     let mut settings = Settings::new(args.paths.clone(), today);
+    settings.plan.clone_from(&args.plan);
     settings.recursive = args.recursive;
     settings.flavor = if args.flavor == "tofu" { Flavor::Tofu } else { Flavor::Terraform };
     settings.given = given(args, &config)?;

@@ -15,6 +15,7 @@ pub mod finding;
 pub mod lint;
 pub mod module;
 pub mod parse;
+pub mod plan;
 pub mod report;
 pub mod rules;
 pub mod source;

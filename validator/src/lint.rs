@@ -18,6 +18,7 @@ use crate::eval::graph::{Graph, Instance, Module, Program, with_stack};
 use crate::finding::{Finding, Place, Severity, Undetermined};
 use crate::module::tfvars::{self, Given, Inputs};
 use crate::module::{Flavor, Tree, folders_below};
+use crate::plan::{self, Plan};
 use crate::rules::module::ModuleParts;
 use crate::rules::{ModuleView, RULES, Sink};
 use crate::suppress;
@@ -30,6 +31,8 @@ const MAX_RESOURCES: usize = 100_000;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub paths: Vec<PathBuf>,
+    /// A plan in JSON instead of paths; `-` is stdin.
+    pub plan: Option<PathBuf>,
     pub recursive: bool,
     pub flavor: Flavor,
     pub given: Vec<Given>,
@@ -55,6 +58,7 @@ impl Settings {
     pub fn new(paths: Vec<PathBuf>, today: String) -> Self {
         Self {
             paths,
+            plan: None,
             recursive: false,
             flavor: Flavor::default(),
             given: Vec::new(),
@@ -87,6 +91,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     pub undetermined: Vec<Undetermined>,
     pub resources: usize,
+    /// It is about a plan.
+    pub plan: bool,
     pub suppressed: usize,
     pub baselined: usize,
     /// Entries of the baseline that are not there any more.
@@ -106,6 +112,10 @@ impl Report {
             (_, true) => 1,
             _ => 0,
         }
+    }
+    /// Files that were read.
+    pub fn files(&self) -> usize {
+        self.tree.files.len() + usize::from(self.plan)
     }
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|f| f.severity == severity).count()
@@ -139,6 +149,10 @@ pub fn lint(settings: &Settings) -> Result<Report, String> {
 
 fn run(settings: &Settings) -> Result<Report, String> {
     let mut report = Report::default();
+    if let Some(path) = &settings.plan {
+        planned(settings, path, &mut report)?;
+        return Ok(report);
+    }
     let mut roots = Vec::new();
     for folder in roots_of(settings, &mut report)? {
         let said = report.tree.findings.len();
@@ -162,6 +176,50 @@ fn run(settings: &Settings) -> Result<Report, String> {
     }
     finish(settings, &mut report, found);
     Ok(report)
+}
+
+/// A plan instead of a configuration. What is no plan is an input that could not be analysed.
+fn planned(settings: &Settings, path: &Path, report: &mut Report) -> Result<(), String> {
+    let is_stdin = path == Path::new("-");
+    if !is_stdin {
+        std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    report.plan = true;
+    let name = if is_stdin { "stdin".to_owned() } else { path.to_string_lossy().replace('\\', "/") };
+    let mut found = Found::default();
+    let unusable = |why: String| Finding::without_place("SMP908", Severity::Error, name.clone(), why);
+    match plan::read_file(path).and_then(|text| plan::read(&text, &name)) {
+        Ok(plan) => {
+            found.findings.extend(plan.incomplete.clone().map(unusable));
+            of_plan(settings, plan, &name, &mut found);
+        }
+        Err(why) => found.findings.push(unusable(why)),
+    }
+    finish(settings, report, found);
+    Ok(())
+}
+
+fn of_plan(settings: &Settings, plan: Plan, name: &str, found: &mut Found) {
+    let mut sink = Sink::new(settings);
+    for (address, ty) in plan.unknown_types {
+        let message = format!("{ty} is no resource that this version knows: use a newer sampan");
+        let finding = Finding::without_place("SMP911", Severity::Error, name.to_owned(), message);
+        sink.push(Finding { address, ..finding });
+    }
+    for resource in &plan.resources {
+        one_resource(resource, &mut sink);
+    }
+    for resource in plan.resources.iter().chain(&plan.leaving) {
+        for (rule, planned) in RULES.iter().filter_map(|rule| Some((rule, resource.planned.as_ref()?))) {
+            rule.change(resource, planned, &mut sink);
+        }
+    }
+    for rule in RULES {
+        rule.all(&plan.resources, &mut sink);
+    }
+    found.resources += plan.resources.len();
+    found.findings.extend(sink.findings);
+    found.undetermined.extend(sink.undetermined);
 }
 
 /// The folders that the paths mean.
@@ -419,7 +477,9 @@ fn keep(settings: &Settings, tree: &Tree, finding: &mut Finding) -> bool {
 
 /// In order, and instances with one cause as one finding.
 fn joined(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let key = |f: &Finding| (f.place, f.file.clone(), f.rule, f.path.clone(), f.message.clone());
+    // Without a place it is the resource that findings have in common.
+    let home = |f: &Finding| if f.place.is_none() { f.address_without_keys() } else { String::new() };
+    let key = |f: &Finding| (f.place, f.file.clone(), home(f), f.rule, f.path.clone(), f.message.clone());
     findings.sort_by_cached_key(|f| (key(f), f.address.clone()));
     let mut out: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {

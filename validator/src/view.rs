@@ -10,18 +10,19 @@ use serde_json::{Map, Value as Json};
 
 use crate::ast::{Literal, Span};
 use crate::eval::definition::{Definition, Kind};
-use crate::eval::expand::{Exists, ResourceView};
+use crate::eval::expand::{BodyView, Exists, Key, ResourceView};
 use crate::eval::graph::{AttributeSchema, Schemas};
 use crate::eval::types::Type;
 use crate::eval::value::{Cause, CauseKind, Data, Marks, Site, Value};
 use crate::finding::{Finding, Place, Severity};
+use crate::plan::Planned;
 
 /// Stands for the provider's namespace where only the form is checked.
 const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
 const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
 /// Set by the server alone.
-const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class"];
+pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class"];
 
 /// One instance of a resource of Sampan.
 #[derive(Debug)]
@@ -31,10 +32,12 @@ pub struct Resource {
     pub address: String,
     /// Depends on this, if it is not certain to exist.
     pub condition: Option<Cause>,
-    /// The head of its block.
-    pub header: Place,
+    /// The head of its block; a plan has none.
+    pub header: Option<Place>,
     /// `lifecycle.prevent_destroy` is written as `true`.
     pub prevent_destroy: bool,
+    /// What a plan says of it besides, when it comes from one.
+    pub planned: Option<Planned>,
     view: ResourceView,
 }
 
@@ -118,8 +121,23 @@ impl Resource {
             Exists::Maybe(cause) => Some(cause.clone()),
         };
         let address = format!("{prefix}{ty}.{name}{}", view.key);
-        let header = place(view.site);
-        Some(Self { noun, address, condition, header, prevent_destroy: is_protected(definition), view })
+        let (header, prevent_destroy) = (Some(place(view.site)), is_protected(definition));
+        Some(Self { noun, address, condition, header, prevent_destroy, planned: None, view })
+    }
+
+    /// One of a plan.
+    pub fn planned(
+        noun: &'static Noun,
+        address: String,
+        ty: &str,
+        name: &str,
+        body: BodyView,
+        planned: Planned,
+    ) -> Self {
+        let (id, site) = ((Kind::Managed, ty.into(), name.into()), Site { file: u32::MAX, start: 0, end: 0 });
+        let view = ResourceView { id, key: Key::Single, exists: Exists::Yes, site, body };
+        let planned = Some(planned);
+        Self { noun, address, condition: None, header: None, prevent_destroy: false, planned, view }
     }
 
     /// What stands at `path`.
@@ -152,12 +170,15 @@ impl Resource {
     }
 
     /// The nearest place to `path` that is written in the resource itself, and where the value comes from if that is
-    /// elsewhere.
-    pub fn place(&self, path: &str) -> (Place, Option<Place>) {
+    /// elsewhere. A plan has no places.
+    pub fn place(&self, path: &str) -> (Option<Place>, Option<Place>) {
+        if self.planned.is_some() {
+            return (None, None);
+        }
         let segments = segments(path);
         let Some((Segment::Name(first), rest)) = segments.split_first() else { return (self.header, None) };
         if let Some(block) = self.view.body.blocks.iter().find(|b| *b.kind == **first) {
-            return (place(block.site), None);
+            return (Some(place(block.site)), None);
         }
         let Some(attribute) = self.view.body.attributes.iter().find(|a| *a.name == **first) else {
             return (self.header, None);
@@ -177,7 +198,7 @@ impl Resource {
             }
             value = rest.next().and_then(|segment| step(at, segment));
         }
-        (best, from)
+        (Some(best), from)
     }
 
     /// A finding at `path`; weaker when the resource may not exist.
@@ -187,7 +208,15 @@ impl Resource {
             None => (severity, message.into()),
             Some(cause) => (severity.weaker(), format!("{} (if {} makes an instance)", message.into(), cause.needs)),
         };
-        let mut finding = Finding::new(rule, severity, at, message);
+        let message =
+            if self.is_hidden(path) { format!("{path} has a sensitive value that breaks this rule") } else { message };
+        let mut finding = match (at, &self.planned) {
+            (Some(at), _) => Finding::new(rule, severity, at, message),
+            (None, planned) => {
+                let file = planned.as_ref().map_or("", |planned| &planned.file);
+                Finding::without_place(rule, severity, file.to_owned(), message)
+            }
+        };
         finding.address.clone_from(&self.address);
         path.clone_into(&mut finding.path);
         // A line that holds a secret is not shown.
@@ -257,7 +286,9 @@ impl Resource {
                 let message = format!("{name} is no attribute here: there are {}{hint}", known.join(", "));
                 self.finding("SMP008", Severity::Error, name, message)
             };
-            finding.place = Some(place(attribute.name_site));
+            if self.planned.is_none() {
+                finding.place = Some(place(attribute.name_site));
+            }
             finding.related = None;
             found.push(finding);
         }
@@ -292,6 +323,11 @@ impl Resource {
         }
         let names: Vec<&str> = schema.into_iter().flat_map(properties).map(|(name, _)| name.as_str()).collect();
         did_you_mean(wrong, &names)
+    }
+
+    /// Whether the very value at `path` must not be shown.
+    fn is_hidden(&self, path: &str) -> bool {
+        matches!(self.leaf(path), Leaf::Known(value) if value.deep_marks().has(Marks::SENSITIVE))
     }
 
     fn is_sensitive(&self, path: &str) -> bool {

@@ -15,7 +15,7 @@ use crate::parse::parse;
 use crate::source::Lines;
 
 pub use json::parse_json;
-pub use read::{MAX_BYTES, read_bounded};
+pub use read::{MAX_BYTES, read_bounded, read_up_to};
 
 /// Levels of module calls; more is an error in Terraform's practice and a mistake here.
 const MAX_DEPTH: usize = 64;

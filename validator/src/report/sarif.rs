@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::sentence;
+use super::located;
 use crate::finding::{Finding, Place, Severity};
 use crate::lint::Report;
 use crate::rules;
@@ -52,7 +52,7 @@ fn result(report: &Report, f: &Finding) -> Value {
         place["logicalLocations"] = json!([{ "fullyQualifiedName": f.address, "kind": "resource" }]);
     }
     let mut result = json!({
-        "ruleId": f.rule, "level": level(f.severity), "message": { "text": sentence(f) }, "locations": [place],
+        "ruleId": f.rule, "level": level(f.severity), "message": { "text": located(f) }, "locations": [place],
         "partialFingerprints": { "sampan/v1": f.fingerprint() },
     });
     if let Some((related, text)) = &f.related {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, Meta, Sink, rule};
 use crate::finding::Severity;
+use crate::plan::{Change, Planned};
 use crate::view::{Leaf, Resource};
 
 fn is_application(resource: &Resource) -> bool {
@@ -113,13 +114,29 @@ impl Check for UnprotectedProduction {
         &Self::META
     }
     fn resource(&self, r: &Resource, out: &mut Sink<'_>) {
-        if r.noun.name != "namespace" || r.prevent_destroy || is_production(r, &Self::META, out) != Some(true) {
+        // A plan does not say what is protected, and what it destroys is seen in `change`.
+        if r.noun.name != "namespace"
+            || r.planned.is_some()
+            || r.prevent_destroy
+            || is_production(r, &Self::META, out) != Some(true)
+        {
             return;
         }
         let message = "a production namespace that a plan may destroy: write lifecycle { prevent_destroy = true }";
         let mut finding = r.finding(Self::META.id, Self::META.severity, "", message);
-        finding.place = Some(r.header);
+        finding.place = r.header;
         out.push(finding);
+    }
+    fn change(&self, r: &Resource, planned: &Planned, out: &mut Sink<'_>) {
+        let what = match planned.change {
+            Change::Delete => "deletes",
+            Change::Replace => "deletes and makes anew",
+            _ => return,
+        };
+        if r.noun.name == "namespace" && is_production(r, &Self::META, out) == Some(true) {
+            let message = format!("the plan {what} a production namespace, with everything in it");
+            out.push(r.finding(Self::META.id, Severity::Error, "", message));
+        }
     }
 }
 
@@ -164,7 +181,7 @@ impl Check for SameIdentity {
                 let message =
                     format!("{} is the same {} as {}", r.noun.id(namespace, name), r.noun.name, first.address);
                 let mut finding = r.finding(Self::META.id, Severity::Error, "name", message);
-                finding.related = Some((first.header, "the other one".into()));
+                finding.related = first.header.map(|place| (place, "the other one".into()));
                 out.push(finding);
             } else {
                 seen.insert((r.noun.name, namespace, name), r);

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use crate::eval::value::Cause;
 use crate::finding::{Finding, Severity, Undetermined};
 use crate::lint::Settings;
+use crate::plan::Planned;
 use crate::view::{Leaf, Resource};
 
 pub use module::ModuleView;
@@ -42,6 +43,8 @@ pub trait Check: Sync {
     fn meta(&self) -> &'static Meta;
     /// One instance of a resource.
     fn resource(&self, _resource: &Resource, _out: &mut Sink<'_>) {}
+    /// One instance that a plan keeps, changes or deletes.
+    fn change(&self, _resource: &Resource, _planned: &Planned, _out: &mut Sink<'_>) {}
     /// One module as it is written.
     fn module(&self, _module: &ModuleView<'_>, _out: &mut Sink<'_>) {}
     /// All instances of a configuration together.
