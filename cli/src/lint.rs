@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use sampan_validator::baseline::Baseline;
 use sampan_validator::config::{self, Config, FailOn};
+use sampan_validator::fix;
 use sampan_validator::lint::{Report, Settings, lint};
 use sampan_validator::module::tfvars::Given;
 use sampan_validator::module::{Flavor, read_bounded};
@@ -41,6 +42,12 @@ pub struct Args {
     /// Language of the files.
     #[arg(long, value_name = "NAME", default_value = "terraform", value_parser = ["terraform", "tofu"])]
     flavor: String,
+    /// Writes the safe fixes into the files, and reports what is left.
+    #[arg(long, conflicts_with_all = ["plan", "write_baseline"])]
+    fix: bool,
+    /// Shows as a diff what --fix would change, and changes nothing. Ends with 1 if there is something.
+    #[arg(long, conflicts_with_all = ["plan", "write_baseline"])]
+    diff: bool,
     /// Form of the report, to stdout or into a file; may be repeated. One of human, compact, json, sarif, junit, github,
     /// gitlab, checkstyle.
     #[arg(long = "format", value_name = "FORM[=FILE]", default_value = "human")]
@@ -85,6 +92,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<ExitCode, Failure> {
         return list(out);
     }
     match checked(&args) {
+        Ok((report, _)) if args.diff => diff(&args, &report, out),
         Ok((report, formats)) => write(&args, &report, &formats, out),
         Err(message) => {
             progress::say(&format!("error: {message}"));
@@ -96,7 +104,52 @@ pub fn run(args: Args, out: &mut Output) -> Result<ExitCode, Failure> {
 fn checked(args: &Args) -> Result<(Report, Vec<(Format, Option<PathBuf>)>), String> {
     let formats = formats(&args.formats)?;
     let settings = settings(args)?;
-    Ok((lint(&settings)?, formats))
+    let mut report = lint(&settings)?;
+    if args.fix && !args.diff && fixed(args, &report)? {
+        report = lint(&settings)?;
+    }
+    Ok((report, formats))
+}
+
+/// Shows what fixes would change: 1 if that is something.
+fn diff(args: &Args, report: &Report, out: &mut Output) -> Result<ExitCode, Failure> {
+    let changes = fix::changes(report, &args.paths);
+    for change in &changes {
+        out.raw(change.diff().as_bytes())?;
+    }
+    Ok(ExitCode::from(if report.broken { 2 } else { u8::from(!changes.is_empty()) }))
+}
+
+/// Writes the fixes; whether there are some.
+fn fixed(args: &Args, report: &Report) -> Result<bool, String> {
+    let changes = fix::changes(report, &args.paths);
+    for change in &changes {
+        replace(change).map_err(|error| format!("{} cannot be fixed: {error}", change.name))?;
+    }
+    let fixes: usize = changes.iter().map(|change| change.fixes).sum();
+    if fixes > 0 {
+        progress::say(&format!("fixed {fixes} in {} files", changes.len()));
+    }
+    Ok(fixes > 0)
+}
+
+/// Writes beside the file and renames, so that a file is never half written; links stay links.
+fn replace(change: &fix::Change) -> std::io::Result<()> {
+    let path = Path::new(&change.name).canonicalize()?;
+    if std::fs::read(&path)? != change.before {
+        return Err(std::io::Error::other("it has changed since it was read: try again"));
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".sampan-fix");
+    let beside = path.with_file_name(name);
+    let written = std::fs::write(&beside, &change.after)
+        .and_then(|()| std::fs::set_permissions(&beside, std::fs::metadata(&path)?.permissions()))
+        .and_then(|()| std::fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 fn formats(words: &[String]) -> Result<Vec<(Format, Option<PathBuf>)>, String> {

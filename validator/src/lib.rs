@@ -12,6 +12,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod eval;
 pub mod finding;
+pub mod fix;
 pub mod lint;
 pub mod module;
 pub mod parse;

@@ -442,7 +442,15 @@ fn finish(settings: &Settings, report: &mut Report, found: Found) {
     }
     findings.extend(found.findings);
     report.broken |= findings.iter().any(|f| matches!(f.rule, "SMP900" | "SMP908") && f.severity == Severity::Error);
-    report.suppressed = suppress::apply(&report.tree.files, &mut findings, &settings.today);
+    let certain = !report.broken && found.undetermined.is_empty() && !findings.iter().any(|f| f.rule == "SMP908");
+    report.suppressed = suppress::apply(&report.tree.files, &mut findings, &settings.today, certain);
+    for finding in &mut findings {
+        // Bytes of JSON are other ones than those of the expression.
+        let file = finding.place.and_then(|place| report.tree.files.get(place.file as usize));
+        if file.is_some_and(|file| file.is_json()) {
+            finding.fix = None;
+        }
+    }
     findings.retain_mut(|f| keep(settings, &report.tree, f));
     let mut findings = joined(findings);
     report.as_baseline = Baseline::of(&findings);

@@ -46,6 +46,10 @@ impl SourceFile {
         let lines = Lines::new(&text);
         Self { name, text, lines, ast, overrides }
     }
+    /// `.tf.json`, whose expressions stand in strings.
+    pub fn is_json(&self) -> bool {
+        Path::new(&self.name).extension().is_some_and(|e| e == "json")
+    }
 }
 
 /// One module as it stands in a folder.
