@@ -202,6 +202,8 @@ fn settings(args: &Args) -> Result<Settings, String> {
     settings.severities = config.severities;
     settings.per_path = config.per_path;
     settings.required_labels = config.required_labels;
+    settings.registries = config.registries;
+    settings.budget = config.budget;
     if let Some(production) = config.production {
         settings.production = production;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::ast::Span;
 use crate::baseline::{Baseline, Entry};
-use crate::config::{FailOn, matches};
+use crate::config::{Budget, FailOn, matches};
 use crate::eval::budget::Limits;
 use crate::eval::definition::{Definitions, Kind, Source};
 use crate::eval::disk::Disk;
@@ -20,7 +20,7 @@ use crate::module::tfvars::{self, Given, Inputs};
 use crate::module::{Flavor, Tree, folders_below};
 use crate::plan::{self, Plan};
 use crate::rules::module::ModuleParts;
-use crate::rules::{ModuleView, RULES, Sink};
+use crate::rules::{ModuleView, Output, RULES, Sink};
 use crate::suppress;
 use crate::view::{Resource, SampanSchemas};
 
@@ -46,6 +46,9 @@ pub struct Settings {
     pub per_path: Vec<(String, Vec<String>)>,
     pub production: Vec<String>,
     pub required_labels: Vec<String>,
+    /// Empty means all.
+    pub registries: Vec<String>,
+    pub budget: Budget,
     pub fail_on: FailOn,
     /// A module that is not at hand makes the input incomplete.
     pub strict_modules: bool,
@@ -71,6 +74,8 @@ impl Settings {
                 .map(str::to_owned)
                 .into(),
             required_labels: Vec::new(),
+            registries: Vec::new(),
+            budget: Budget::default(),
             fail_on: FailOn::default(),
             strict_modules: false,
             today,
@@ -332,6 +337,7 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     };
     let graph = Graph::new(&program);
     graph.run();
+    outputs(&graph, &mut sink);
     let mut all = Collected::default();
     collect(&graph, &graph.root(), "", &mut all);
     let Collected { resources, dead, failures, .. } = all;
@@ -362,6 +368,24 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     }
     found.findings.extend(sink.findings);
     found.undetermined.extend(sink.undetermined);
+}
+
+fn outputs(graph: &Graph<'_>, sink: &mut Sink<'_>) {
+    let root = graph.root();
+    for (name, definition) in &graph.definitions(&root).outputs {
+        let Some((source, attribute)) = definition.attribute("value") else { continue };
+        // An error is reported where it arose.
+        let Ok(value) = graph.output(&root, name) else { continue };
+        let is_false = |(source, a): (Source<'_>, &crate::ast::Attribute)| {
+            matches!(source.ast.expr(a.value), crate::ast::Expr::Literal(crate::ast::Literal::Bool(false)))
+        };
+        let sensitive = definition.attribute("sensitive").is_some_and(|found| !is_false(found));
+        let place = Place { file: source.file, span: source.ast.span(attribute.value) };
+        let output = Output { name: name.to_string(), place, value, sensitive };
+        for rule in RULES {
+            rule.output(&output, sink);
+        }
+    }
 }
 
 /// `path.module` of a folder.

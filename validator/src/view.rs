@@ -2,6 +2,8 @@
 //!
 //! The check is the one of the provider and the API server, `Kind::validate`. What is unknown stays unknown there.
 
+mod references;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -36,6 +38,10 @@ pub struct Resource {
     pub header: Option<Place>,
     /// `lifecycle.prevent_destroy` is written as `true`.
     pub prevent_destroy: bool,
+    /// `module.a["x"].`, or empty.
+    pub module: String,
+    /// Arguments that are the name of another resource of the same module: path, and its address.
+    pub names_of: Vec<(String, String)>,
     /// What a plan says of it besides, when it comes from one.
     pub planned: Option<Planned>,
     view: ResourceView,
@@ -122,7 +128,8 @@ impl Resource {
         };
         let address = format!("{prefix}{ty}.{name}{}", view.key);
         let (header, prevent_destroy) = (Some(place(view.site)), is_protected(definition));
-        Some(Self { noun, address, condition, header, prevent_destroy, planned: None, view })
+        let (module, names_of) = (prefix.to_owned(), references::names_of(definition));
+        Some(Self { noun, address, condition, header, prevent_destroy, module, names_of, planned: None, view })
     }
 
     /// One of a plan.
@@ -137,7 +144,26 @@ impl Resource {
         let (id, site) = ((Kind::Managed, ty.into(), name.into()), Site { file: u32::MAX, start: 0, end: 0 });
         let view = ResourceView { id, key: Key::Single, exists: Exists::Yes, site, body };
         let planned = Some(planned);
-        Self { noun, address, condition: None, header: None, prevent_destroy: false, planned, view }
+        let (module, names_of) = (String::new(), Vec::new());
+        Self { noun, address, condition: None, header: None, prevent_destroy: false, module, names_of, planned, view }
+    }
+
+    /// The address that all instances of the block have in common, within one call of its module.
+    pub fn address_without_key(&self) -> String {
+        format!("{}{}.{}", self.module, self.view.id.1, self.view.id.2)
+    }
+
+    /// What stands at `path` as the schema sees it, without nulls; `None` where it is not known as a whole.
+    pub fn json(&self, path: &str) -> Option<Json> {
+        let Leaf::Known(value) = self.leaf(path) else { return None };
+        let schema = segments(path).iter().try_fold(self.noun.spec_schema(), below);
+        let json = value.is_wholly_known().then(|| to_json(value, schema.unwrap_or(&Json::Null)))?;
+        Some(sampan_schema::normalise::strip_nulls(&json))
+    }
+
+    /// Marks of what stands at an argument, known or not.
+    pub fn marks(&self, name: &str) -> Marks {
+        self.view.body.value(name).map_or(Marks::NONE, Value::deep_marks)
     }
 
     /// What stands at `path`.
@@ -201,15 +227,26 @@ impl Resource {
         (Some(best), from)
     }
 
-    /// A finding at `path`; weaker when the resource may not exist.
+    /// A finding at `path`; weaker when the resource may not exist. A value that is sensitive is not repeated.
     pub fn finding(&self, rule: &'static str, severity: Severity, path: &str, message: impl Into<String>) -> Finding {
+        let hidden = || format!("{path} has a sensitive value that breaks this rule");
+        let message = if self.is_hidden(path) { hidden() } else { message.into() };
+        self.finding_without_value(rule, severity, path, message)
+    }
+
+    /// The same with a message that repeats no value.
+    pub fn finding_without_value(
+        &self,
+        rule: &'static str,
+        severity: Severity,
+        path: &str,
+        message: String,
+    ) -> Finding {
         let (at, from) = self.place(path);
         let (severity, message) = match &self.condition {
-            None => (severity, message.into()),
-            Some(cause) => (severity.weaker(), format!("{} (if {} makes an instance)", message.into(), cause.needs)),
+            None => (severity, message),
+            Some(cause) => (severity.weaker(), format!("{message} (if {} makes an instance)", cause.needs)),
         };
-        let message =
-            if self.is_hidden(path) { format!("{path} has a sensitive value that breaks this rule") } else { message };
         let mut finding = match (at, &self.planned) {
             (Some(at), _) => Finding::new(rule, severity, at, message),
             (None, planned) => {
@@ -312,15 +349,7 @@ impl Resource {
     fn suggestion(&self, path: &str) -> String {
         let segments = segments(path);
         let Some((Segment::Name(wrong), above)) = segments.split_last() else { return String::new() };
-        let mut schema = Some(self.noun.spec_schema());
-        for segment in above {
-            schema = schema.and_then(|s| match segment {
-                Segment::Name(name) => {
-                    s.pointer("/properties").and_then(|p| p.get(name)).or_else(|| s.get("additionalProperties"))
-                }
-                Segment::Index(_) => s.get("items"),
-            });
-        }
+        let schema = above.iter().try_fold(self.noun.spec_schema(), below);
         let names: Vec<&str> = schema.into_iter().flat_map(properties).map(|(name, _)| name.as_str()).collect();
         did_you_mean(wrong, &names)
     }
@@ -341,6 +370,16 @@ impl Resource {
                 None => return false,
             }
         }
+    }
+}
+
+/// The schema of one step below.
+fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
+    match segment {
+        Segment::Name(name) => {
+            schema.pointer("/properties").and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"))
+        }
+        Segment::Index(_) => schema.get("items"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Meta, Sink, rule};
+use crate::config::matches;
 use crate::finding::Severity;
 use crate::plan::{Change, Planned};
 use crate::view::{Leaf, Resource};
@@ -136,6 +137,27 @@ impl Check for UnprotectedProduction {
         if r.noun.name == "namespace" && is_production(r, &Self::META, out) == Some(true) {
             let message = format!("the plan {what} a production namespace, with everything in it");
             out.push(r.finding(Self::META.id, Severity::Error, "", message));
+        }
+    }
+}
+
+rule!(RegistryNotAllowed, "SMP405", "registry-not-allowed", Error);
+impl Check for RegistryNotAllowed {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn resource(&self, r: &Resource, out: &mut Sink<'_>) {
+        let (path, allowed) = ("container.image", &out.settings.registries);
+        if !is_application(r) || allowed.is_empty() {
+            return;
+        }
+        let Some(image) = out.known(&Self::META, r, path).and_then(|leaf| leaf.text()) else { return };
+        let Ok(image) = sampan_schema::image_ref::parse(image) else { return };
+        let repository = image.repository();
+        let is_allowed = |pattern: &String| matches(pattern, &image.host) || matches(pattern, &repository);
+        if !allowed.iter().any(is_allowed) {
+            let message = format!("{repository} is of no registry that is allowed: {}", allowed.join(", "));
+            out.push(r.finding(Self::META.id, Self::META.severity, path, message));
         }
     }
 }

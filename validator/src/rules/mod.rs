@@ -1,19 +1,23 @@
 //! The rules of the linter. One is a struct and a page in `rules/` beside the sources: the page is what
 //! `sampan explain` prints, the page of the website, and the test.
 //!
-//! Ids below SMP200 are of the schema: provider and API server refuse the same with the same id. From SMP900 on they are
-//! about the configuration as a text.
+//! Ids below SMP200 are of the schema, as far as they are no rules here: provider and API server refuse the same with the
+//! same id. From SMP900 on they are about the configuration as a text.
 
 mod application;
+mod change;
 mod gray_policy;
 pub mod module;
+mod relation;
+mod scaling_rule;
 mod secret;
 mod source;
+mod traffic;
 
 use std::collections::BTreeSet;
 
-use crate::eval::value::Cause;
-use crate::finding::{Finding, Severity, Undetermined};
+use crate::eval::value::{Cause, Value};
+use crate::finding::{Finding, Place, Severity, Undetermined};
 use crate::lint::Settings;
 use crate::plan::Planned;
 use crate::view::{Leaf, Resource};
@@ -47,8 +51,21 @@ pub trait Check: Sync {
     fn change(&self, _resource: &Resource, _planned: &Planned, _out: &mut Sink<'_>) {}
     /// One module as it is written.
     fn module(&self, _module: &ModuleView<'_>, _out: &mut Sink<'_>) {}
+    /// One output of a root module.
+    fn output(&self, _output: &Output, _out: &mut Sink<'_>) {}
     /// All instances of a configuration together.
     fn all(&self, _resources: &[Resource], _out: &mut Sink<'_>) {}
+}
+
+/// An output of a root module.
+#[derive(Debug)]
+pub struct Output {
+    pub name: String,
+    /// Where its value is written.
+    pub place: Place,
+    pub value: Value,
+    /// It is, or may be, declared as sensitive.
+    pub sensitive: bool,
 }
 
 /// Where a rule puts what it found.
@@ -106,18 +123,31 @@ pub(crate) use rule;
 
 /// Every rule of the linter, by id.
 pub static RULES: &[&dyn Check] = &[
+    &scaling_rule::ColdZero,
+    &scaling_rule::IdleRule,
+    &scaling_rule::ExtremeTarget,
+    &scaling_rule::Flapping,
+    &scaling_rule::ReplicasAndRule,
+    &scaling_rule::CompetingRules,
     &gray_policy::OpenEnd,
     &gray_policy::BigFirstStep,
     &gray_policy::NoStop,
     &gray_policy::NoAnalysis,
     &gray_policy::NoRollback,
+    &traffic::EmptyStep,
     &gray_policy::GrayWithoutReadiness,
+    &traffic::ShadowedMatch,
+    &change::ReleaseWithoutPolicy,
     &application::FloatingImage,
     &application::NoReadiness,
     &application::SingleInstance,
     &application::NoGrace,
     &application::UnprotectedProduction,
     &secret::LiteralSecret,
+    &secret::SensitiveLeak,
+    &application::RegistryNotAllowed,
+    &scaling_rule::OverBudget,
+    &scaling_rule::OversizedMinimum,
     &application::MissingLabels,
     &source::Unpinned,
     &source::BadSuppression,
@@ -126,6 +156,7 @@ pub static RULES: &[&dyn Check] = &[
     &source::DuplicateKey,
     &source::DeprecatedForm,
     &source::UnusedDeclaration,
+    &relation::NamespaceMismatch,
     &application::SameIdentity,
     &source::ModuleArgument,
     &source::Unreadable,
