@@ -1,19 +1,23 @@
 //! `sampan lint`: 0 fine, 1 findings, 2 input that could not be analysed, 3 wrong usage.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sampan_validator::baseline::Baseline;
 use sampan_validator::config::{self, Config, FailOn};
 use sampan_validator::fix;
-use sampan_validator::lint::{Report, Settings, lint};
+use sampan_validator::lint::{Progress, Report, Settings, Stage, lint};
 use sampan_validator::module::tfvars::Given;
 use sampan_validator::module::{Flavor, read_bounded};
 use sampan_validator::report::{Detail, Format, render};
 use sampan_validator::rules;
 use serde_json::{Value, json};
 
+use crate::changed;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::progress;
@@ -67,6 +71,12 @@ pub struct Args {
     /// Writes what is found now as a baseline, and ends with 0.
     #[arg(long, value_name = "FILE")]
     write_baseline: Option<PathBuf>,
+    /// Reports only what is about files that differ from this commit, as git says. All files are still read.
+    #[arg(long, value_name = "REF", conflicts_with = "plan")]
+    changed_since: Option<String>,
+    /// Threads; as many as the machine has processors without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
     /// A module that is not installed is an input that could not be analysed.
     #[arg(long)]
     strict_modules: bool,
@@ -177,7 +187,7 @@ fn rule_ids(option: &str, ids: &[String]) -> Result<std::collections::BTreeSet<S
 
 fn settings(args: &Args) -> Result<Settings, String> {
     let first = args.paths.first().cloned().unwrap_or_else(|| PathBuf::from("."));
-    let config = match config::find(if first.is_file() { first.parent().unwrap_or(Path::new(".")) } else { &first }) {
+    let config = match config::find(folder_of(&first)) {
         Some(path) => config::read(&path)?,
         None => Config::default(),
     };
@@ -189,6 +199,12 @@ fn settings(args: &Args) -> Result<Settings, String> {
     let mut settings = Settings::new(args.paths.clone(), today);
     settings.plan.clone_from(&args.plan);
     settings.recursive = args.recursive;
+    settings.changed = match &args.changed_since {
+        Some(reference) => Some(changed::since(reference, folder_of(&first))?),
+        None => None,
+    };
+    settings.jobs = args.jobs.map_or_else(processors, usize::from);
+    settings.progress = progress_line();
     settings.flavor = if args.flavor == "tofu" { Flavor::Tofu } else { Flavor::Terraform };
     settings.given = given(args, &config)?;
     settings.environment = environment();
@@ -214,6 +230,37 @@ fn settings(args: &Args) -> Result<Settings, String> {
         settings.baseline = Some(Baseline::read(&text).map_err(|e| format!("{}: {e}", path.display()))?);
     }
     Ok(settings)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let above = || path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_file() { above() } else { path }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A line on a terminal once a run takes a second; nothing elsewhere.
+fn progress_line() -> Progress {
+    if !std::io::stderr().is_terminal() {
+        return Progress::default();
+    }
+    let (begun, line) = (Instant::now(), Mutex::new(progress::Line::new()));
+    Progress(Some(Arc::new(move |stage| {
+        let text = progress_text(stage, begun.elapsed());
+        if let (Some(text), Ok(mut line)) = (text, line.lock()) {
+            line.update(&text);
+        }
+    })))
+}
+
+/// What the line says after so long, if anything.
+fn progress_text(stage: Stage, elapsed: Duration) -> Option<String> {
+    (elapsed >= Duration::from_secs(1)).then(|| match stage {
+        Stage::Read(files) => format!("{files} files read"),
+        Stage::Judged { done, of } => format!("{done} of {of} modules judged"),
+    })
 }
 
 /// Values in the order in which they count: those of the settings first, then files, then single values.
@@ -279,4 +326,17 @@ fn list(out: &mut Output) -> Result<ExitCode, Failure> {
         all.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_run_has_no_progress_line_and_a_long_one_says_how_far_it_is() {
+        let judged = Stage::Judged { done: 3, of: 40 };
+        assert_eq!(progress_text(judged, Duration::from_millis(999)), None);
+        assert_eq!(progress_text(judged, Duration::from_secs(1)).as_deref(), Some("3 of 40 modules judged"));
+        assert_eq!(progress_text(Stage::Read(7), Duration::from_secs(2)).as_deref(), Some("7 files read"));
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::ast::Span;
 use crate::baseline::{Baseline, Entry};
@@ -18,6 +19,7 @@ use crate::eval::graph::{Graph, Instance, Module, Program, with_stack};
 use crate::finding::{Finding, Place, Severity, Undetermined};
 use crate::module::tfvars::{self, Given, Inputs};
 use crate::module::{Flavor, Tree, folders_below};
+use crate::parallel;
 use crate::plan::{self, Plan};
 use crate::rules::module::ModuleParts;
 use crate::rules::{ModuleView, Output, RULES, Sink};
@@ -50,6 +52,11 @@ pub struct Settings {
     pub registries: Vec<String>,
     pub budget: Budget,
     pub fail_on: FailOn,
+    /// Only what is about these files is reported; absolute paths.
+    pub changed: Option<BTreeSet<PathBuf>>,
+    /// Threads; 0 and 1 are the caller's alone.
+    pub jobs: usize,
+    pub progress: Progress,
     /// A module that is not at hand makes the input incomplete.
     pub strict_modules: bool,
     /// As `2027-03-31`.
@@ -77,6 +84,9 @@ impl Settings {
             registries: Vec::new(),
             budget: Budget::default(),
             fail_on: FailOn::default(),
+            changed: None,
+            jobs: 1,
+            progress: Progress::default(),
             strict_modules: false,
             today,
             baseline: None,
@@ -85,6 +95,33 @@ impl Settings {
     pub fn is_production(&self, namespace: &str) -> bool {
         self.production.iter().any(|pattern| matches(pattern, namespace))
     }
+}
+
+/// Is told how far a run is; nobody by default.
+#[derive(Clone, Default)]
+pub struct Progress(pub Option<Arc<dyn Fn(Stage) + Send + Sync>>);
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Progress({})", self.0.is_some())
+    }
+}
+
+impl Progress {
+    fn say(&self, stage: Stage) {
+        if let Some(told) = &self.0 {
+            told(stage);
+        }
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// So many files are read.
+    Read(usize),
+    /// So many of the root modules are done.
+    Judged { done: usize, of: usize },
 }
 
 /// What came out.
@@ -161,8 +198,12 @@ fn run(settings: &Settings) -> Result<Report, String> {
     let mut roots = Vec::new();
     for folder in roots_of(settings, &mut report)? {
         let said = report.tree.findings.len();
+        report.tree.jobs = settings.jobs;
         match report.tree.load(&folder, settings.flavor) {
-            Ok(root) => roots.push(root),
+            Ok(root) => {
+                roots.push(root);
+                settings.progress.say(Stage::Read(report.tree.files.len()));
+            }
             Err(error) => {
                 report.tree.findings.truncate(said);
                 let name = folder.display().to_string();
@@ -175,9 +216,23 @@ fn run(settings: &Settings) -> Result<Report, String> {
     let called: BTreeSet<usize> = report.tree.folders.iter().flat_map(|f| f.calls.values().copied()).collect();
     let mut seen = BTreeSet::new();
     roots.retain(|root| !called.contains(root) && seen.insert(*root));
-    let mut found = Found::default();
+    let mut inputs = Vec::with_capacity(roots.len());
     for root in roots {
-        one_root(settings, &mut report.tree, root, &mut found)?;
+        inputs.push((root, inputs_of(settings, &mut report.tree, root)?));
+    }
+    let (tree, done, of) = (&report.tree, AtomicUsize::new(0), inputs.len());
+    let all = parallel::map(&inputs, settings.jobs, |(root, inputs)| {
+        let found = analyse(settings, tree, *root, inputs.clone());
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        settings.progress.say(Stage::Judged { done, of });
+        found
+    });
+    let mut found = Found::default();
+    for one in all {
+        found.findings.extend(one.findings);
+        found.undetermined.extend(one.undetermined);
+        found.homes.extend(one.homes);
+        found.resources += one.resources;
     }
     finish(settings, &mut report, found);
     Ok(report)
@@ -255,6 +310,8 @@ fn roots_of(settings: &Settings, report: &mut Report) -> Result<Vec<PathBuf>, St
 struct Found {
     findings: Vec<Finding>,
     undetermined: BTreeSet<Undetermined>,
+    /// File of each resource by its address.
+    homes: BTreeMap<String, u32>,
     resources: usize,
 }
 
@@ -270,12 +327,10 @@ fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>)
     (sources, definitions)
 }
 
-fn one_root(settings: &Settings, tree: &mut Tree, root: usize, found: &mut Found) -> Result<(), String> {
+fn inputs_of(settings: &Settings, tree: &mut Tree, root: usize) -> Result<Inputs, String> {
     let text_variables = tfvars::text_variables(&definitions(tree, root).1);
     let folder = tree.folders[root].path.clone();
-    let inputs = tfvars::collect(tree, &folder, &settings.environment, &settings.given, &text_variables)?;
-    analyse(settings, tree, root, inputs, found);
-    Ok(())
+    tfvars::collect(tree, &folder, &settings.environment, &settings.given, &text_variables)
 }
 
 /// Folders of a configuration, the root first.
@@ -292,7 +347,8 @@ fn reachable(tree: &Tree, root: usize) -> Vec<usize> {
     order
 }
 
-fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found: &mut Found) {
+fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Found {
+    let mut found = Found::default();
     let order = reachable(tree, root);
     let number: HashMap<usize, usize> = order.iter().enumerate().map(|(i, folder)| (*folder, i)).collect();
     let (mut parts, mut sources) = (Vec::new(), Vec::new());
@@ -343,6 +399,7 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     let Collected { resources, dead, failures, .. } = all;
     found.resources += resources.len();
     for resource in &resources {
+        found.homes.extend(resource.header.map(|place| (resource.address.clone(), place.file)));
         one_resource(resource, &mut sink);
     }
     for resource in &dead {
@@ -368,6 +425,7 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     }
     found.findings.extend(sink.findings);
     found.undetermined.extend(sink.undetermined);
+    found
 }
 
 fn outputs(graph: &Graph<'_>, sink: &mut Sink<'_>) {
@@ -481,10 +539,28 @@ fn finish(settings: &Settings, report: &mut Report, found: Found) {
     if let Some(baseline) = &settings.baseline {
         (report.baselined, report.stale) = baseline.clone().apply(&mut findings);
     }
+    let mut undetermined: Vec<Undetermined> = found.undetermined.into_iter().collect();
+    if let Some(changed) = &settings.changed {
+        let changed = changed_files(&report.tree, changed);
+        let is_near = |place: Place| changed.contains(&place.file);
+        // What keeps the input from being analysed is always said.
+        let is_broken = |f: &Finding| matches!(f.rule, "SMP900" | "SMP908") && f.severity == Severity::Error;
+        findings.retain(|f| {
+            let related = f.related.as_ref().map(|(place, _)| *place);
+            is_broken(f) || f.place.into_iter().chain(related).any(is_near)
+        });
+        undetermined.retain(|u| found.homes.get(&u.address).is_some_and(|file| changed.contains(file)));
+    }
     report.failed = findings.iter().any(|f| settings.fail_on.fails(f.severity));
     report.findings = findings;
-    report.undetermined = found.undetermined.into_iter().collect();
+    report.undetermined = undetermined;
     report.resources = found.resources;
+}
+
+/// Which files of the tree are among these paths.
+fn changed_files(tree: &Tree, changed: &BTreeSet<PathBuf>) -> BTreeSet<u32> {
+    let is_changed = |name: &str| Path::new(name).canonicalize().is_ok_and(|path| changed.contains(&path));
+    (0_u32..).zip(&tree.files).filter(|(_, file)| is_changed(&file.name)).map(|(index, _)| index).collect()
 }
 
 /// Whether the settings want to hear of it, and how loud.
