@@ -1,5 +1,7 @@
 //! Rules about scaling rules, alone and beside the applications that they scale.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::relation::{Key, by_key, key_of};
 use super::{Check, Meta, Sink, rule};
 use crate::finding::Severity;
@@ -165,27 +167,43 @@ impl Check for ReplicasAndRule {
         &Self::META
     }
     fn all(&self, resources: &[Resource], out: &mut Sink<'_>) {
-        let applications = by_key(resources, "application", "name");
+        let mut rules: BTreeMap<(String, String), Vec<&Resource>> = BTreeMap::new();
         for r in resources.iter().filter(|r| is_rule(r)) {
-            let Key::Known(key) = key_of(r, "application") else { continue };
-            let Some(application) = applications.get(&key) else { continue };
+            if let Key::Known(key) = key_of(r, "application") {
+                rules.entry(key).or_default().push(r);
+            }
+        }
+        for (key, application) in by_key(resources, "application", "name") {
+            let Some(rules) = rules.get(&key) else { continue };
             let Some(replicas) = whole(application, &Self::META, "replicas", None, out) else { continue };
             // A plan does not tell the default from what was written.
-            if application.planned.is_some() && replicas == 1 || is_enabled(r, &Self::META, out) != Some(true) {
+            if application.planned.is_some() && replicas == 1 {
                 continue;
             }
-            let least = whole(r, &Self::META, "min_replicas", None, out);
-            let most = whole(r, &Self::META, "max_replicas", None, out);
-            let (Some(least), Some(most)) = (least, most) else { continue };
-            let below = replicas < least && is_empty(r, &Self::META, "schedules", out) == Some(true);
-            if below || replicas > most {
-                let message = format!("replicas = {replicas} never counts: {} keeps {least} to {most}", r.address);
+            let Some((least, most, last)) = range_of(rules, out) else { continue };
+            if replicas < least || replicas > most {
+                let message = format!("replicas = {replicas} never counts: scaling rules keep {least} to {most}");
                 let mut finding = application.finding(Self::META.id, Severity::Note, "replicas", message);
-                finding.related = r.header.map(|place| (place, "the scaling rule".into()));
+                finding.related = last.header.map(|place| (place, "a scaling rule".into()));
                 out.push(finding);
             }
         }
     }
+}
+
+/// Least and most instances that enabled rules allow together: the largest result counts. A window may make it fewer
+/// than the minimum, so a rule with windows has none.
+fn range_of<'r>(rules: &[&'r Resource], out: &mut Sink<'_>) -> Option<(i64, i64, &'r Resource)> {
+    let (meta, mut all): (_, Option<(i64, i64, &Resource)>) = (&ReplicasAndRule::META, None);
+    for r in rules {
+        if !is_enabled(r, meta, out)? {
+            continue;
+        }
+        let least = if is_empty(r, meta, "schedules", out)? { whole(r, meta, "min_replicas", None, out)? } else { 0 };
+        let most = whole(r, meta, "max_replicas", None, out)?;
+        all = Some(all.map_or((least, most, *r), |(a, b, _)| (a.max(least), b.max(most), *r)));
+    }
+    all
 }
 
 rule!(CompetingRules, "SMP108", "competing-rules", Warning);
@@ -194,8 +212,7 @@ impl Check for CompetingRules {
         &Self::META
     }
     fn all(&self, resources: &[Resource], out: &mut Sink<'_>) {
-        let mut seen: std::collections::BTreeMap<(String, String, String), &Resource> =
-            std::collections::BTreeMap::new();
+        let mut seen: BTreeMap<(String, String, String), &Resource> = BTreeMap::new();
         for r in resources.iter().filter(|r| is_rule(r) && r.condition.is_none()) {
             let (namespace, application) = match key_of(r, "application") {
                 Key::Known(key) => key,
@@ -207,7 +224,7 @@ impl Check for CompetingRules {
             if is_enabled(r, &Self::META, out) != Some(true) {
                 continue;
             }
-            let mut own = std::collections::BTreeSet::new();
+            let mut own = BTreeSet::new();
             for name in metrics(r, &Self::META, out) {
                 let Some(what) = measured(r, &name, out).filter(|what| own.insert(what.clone())) else { continue };
                 let key = (namespace.clone(), application.clone(), what);
@@ -268,8 +285,8 @@ impl Check for OverBudget {
         if out.settings.budget == crate::config::Budget::default() {
             return;
         }
-        let mut most = std::collections::BTreeMap::new();
-        let mut open = std::collections::BTreeSet::new();
+        let mut most = BTreeMap::new();
+        let mut open = BTreeSet::new();
         for r in resources.iter().filter(|r| is_rule(r)) {
             let Key::Known(key) = key_of(r, "application") else { continue };
             match (is_enabled(r, &Self::META, out), whole(r, &Self::META, "max_replicas", None, out)) {

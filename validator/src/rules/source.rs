@@ -192,7 +192,13 @@ impl<'a> Surroundings<'a> {
 
 /// Every reference of a file: `var.a`, `local.b`, `data.t.n`, `module.m`.
 fn references(ast: &Ast, found: &mut BTreeSet<String>) {
-    for id in ast.ids() {
+    // The root of a longer path is no reference of its own.
+    let root_of = |id| match ast.expr(id) {
+        Expr::Traversal { source, .. } => Some(*source),
+        _ => None,
+    };
+    let roots: BTreeSet<ExprId> = ast.ids().filter_map(root_of).collect();
+    for id in ast.ids().filter(|id| !roots.contains(id)) {
         let Some(path) = ast.path(id) else { continue };
         let root = &*path.root.text;
         let attr = |n| path.attr(n).map(|name| name.text.to_string());

@@ -138,10 +138,14 @@ fn covers(earlier: &Json, later: &Json) -> bool {
     };
     let mut conditions = earlier.as_object().into_iter().flatten().filter(|(_, value)| is_set(value)).peekable();
     let some = conditions.peek().is_some();
-    some && conditions.all(|(name, value)| match (value, &later[name]) {
-        // Any of them is enough: more networks are more requests.
-        (Json::Array(a), Json::Array(b)) if name == "source_cidrs" => !b.is_empty() && b.iter().all(|x| a.contains(x)),
-        (Json::Array(a), Json::Array(b)) => a.iter().all(|x| b.contains(x)),
-        (a, b) => a == b,
-    })
+    // The same one again is an error of the schema.
+    some && earlier != later
+        && conditions.all(|(name, value)| match (value, &later[name]) {
+            // Any of them is enough: more networks are more requests.
+            (Json::Array(a), Json::Array(b)) if name == "source_cidrs" => {
+                !b.is_empty() && b.iter().all(|x| a.contains(x))
+            }
+            (Json::Array(a), Json::Array(b)) => a.iter().all(|x| b.contains(x)),
+            (a, b) => a == b,
+        })
 }
