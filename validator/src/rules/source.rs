@@ -102,7 +102,8 @@ impl Check for DeprecatedForm {
     }
     fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
         for source in &module.sources {
-            let around = Surroundings::of(source.ast);
+            // Made only where it is asked.
+            let around = std::cell::LazyCell::new(|| Surroundings::of(source.ast));
             for id in source.ast.ids() {
                 let span = source.ast.span(id);
                 match source.ast.expr(id) {
@@ -197,8 +198,11 @@ fn references(ast: &Ast, found: &mut BTreeSet<String>) {
         Expr::Traversal { source, .. } => Some(*source),
         _ => None,
     };
-    let roots: BTreeSet<ExprId> = ast.ids().filter_map(root_of).collect();
-    for id in ast.ids().filter(|id| !roots.contains(id)) {
+    let mut is_root = vec![false; ast.len()];
+    for root in ast.ids().filter_map(root_of) {
+        is_root[root.0 as usize] = true;
+    }
+    for id in ast.ids().filter(|id| !is_root[id.0 as usize]) {
         let Some(path) = ast.path(id) else { continue };
         let root = &*path.root.text;
         let attr = |n| path.attr(n).map(|name| name.text.to_string());
