@@ -7,7 +7,7 @@ TERRAFORM := $(or $(TF_CLI_PATH),terraform)
 GUESTS := testacc/hello/main.rs control-plane/node/guest/main.rs control-plane/node/tests/fixture/app.rs cli/guest/main.rs
 
 # One for each example that has a story.
-DEMOS := demo-gray demo-gray-lane demo-blue-green
+DEMOS := demo-gray demo-gray-lane demo-blue-green demo-scaling
 
 .PHONY: help demo $(DEMOS) test test-long fuzz bench fresh build lint generate
 
@@ -17,6 +17,7 @@ help:
 	@echo "make demo-gray        a release to some first, then to all, and one that comes back by itself"
 	@echo "make demo-gray-lane   gray revisions of two applications, reached by testers through a third one"
 	@echo "make demo-blue-green  a full second set of instances, looked at, then switched to"
+	@echo "make demo-scaling     instances that follow the load, the clock and a forecast, and none while nobody asks"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
 	@echo "make test-long    10,000 seeds of the simulator of releases, 2,000 of that of the server, optimised"
 	@echo "make fuzz         the codecs of the plugin protocol for ten minutes (SECONDS=600), optimised"

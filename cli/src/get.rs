@@ -16,7 +16,7 @@ use crate::target::{self, InNamespace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// namespaces, applications, gray-policies, config-maps, secrets, routes; or instances, revisions of an application.
+    /// namespaces, applications, scaling-rules, gray-policies, config-maps, secrets, routes; or instances, revisions of an application.
     kind: String,
     /// NAME or NS/NAME; all of them without it.
     name: Option<String>,

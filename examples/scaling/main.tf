@@ -17,7 +17,7 @@ resource "sampan_namespace" "scaling" {
 
 # Each application shows one kind of rule. `replicas` is where it starts, and what counts without a rule.
 resource "sampan_application" "hello" {
-  for_each = toset(["timed", "metric", "mixed", "to-zero"])
+  for_each = toset(["timed", "metric", "mixed", "predictive", "to-zero"])
 
   namespace = sampan_namespace.scaling.name
   name      = each.key
@@ -94,7 +94,7 @@ resource "sampan_scaling_rule" "metric" {
     cpu      = { type = "cpu", target = 60 }
   }
   behavior = {
-    scale_down = { stabilization_window_seconds = 30 }
+    scale_down = { stabilization_window_seconds = 30, period_seconds = 10 }
   }
 }
 
@@ -118,6 +118,20 @@ resource "sampan_scaling_rule" "mixed" {
       max_replicas = 6
     },
   ]
+}
+
+# Ahead of what happens: the forecast of the last weeks is a floor, but only while it has proven itself on the last seven
+# days. Until then it is shown, and the metric alone decides.
+resource "sampan_scaling_rule" "predictive" {
+  namespace    = sampan_namespace.scaling.name
+  application  = sampan_application.hello["predictive"].name
+  name         = "predictive"
+  min_replicas = 1
+  max_replicas = 6
+  metrics = {
+    requests = { type = "qps", target = 20 }
+  }
+  prediction = { mode = "auto" }
 }
 
 # None at all while nobody asks. The gateway holds the first requests until an instance is ready.

@@ -26,6 +26,24 @@ pub struct Spec {
     #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation_class: Option<String>,
+    /// What its applications may take together. Null means no limit.
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Most applications. Null means no limit.
+    #[schemars(range(min = 0, max = 100000), extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_applications: Option<i64>,
+    /// Most instances of all applications. One counts with its `replicas` or with what its scaling rules want, whichever
+    /// is more; instances that an update makes beside the others do not count. Null means no limit.
+    #[schemars(range(min = 0, max = 100000), extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_instances: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

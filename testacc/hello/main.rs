@@ -6,6 +6,7 @@
 //! | `/` | JSON: version, instance, pid, and the environment named by `SHOW_ENV` |
 //! | `/healthz` | 200, or 503 until `START_DELAY_MS` have passed and while `READY=false` |
 //! | `/slow?ms=N` | as `/`, after N ms |
+//! | `/burn?millions=N` | as `/`, after so many steps of arithmetic: the same work on a busy machine |
 //! | `/env?name=X` | value of a variable as text, 404 when it is not set |
 //! | `/big?bytes=N` | N bytes |
 //! | `/headers` | JSON: the request's headers, name in lower case to the list of values in the order sent |
@@ -280,6 +281,11 @@ fn answer(hello: &Hello, request: &Request) -> Answer {
         "/healthz" => text("200 OK", "ok\n"),
         "/slow" => {
             thread::sleep(Duration::from_millis(count("ms")));
+            greeting(hello)
+        }
+        "/burn" => {
+            let steps = count("millions").min(10_000) * 1_000_000;
+            std::hint::black_box((0..steps).fold(1_u64, |sum, step| std::hint::black_box(sum ^ step)));
             greeting(hello)
         }
         "/env" => match parameter("name").and_then(env) {

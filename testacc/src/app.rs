@@ -148,26 +148,34 @@ impl App {
         dev.api("GET", &format!("{}/rollout", self.path()), &Value::Null).json()
     }
 
-    /// A release past Terraform, for speed: another image by `PUT`, and the wait for the end of its operation.
+    /// As [`App::release_as`], of another image.
     ///
     /// # Panics
     /// When it is refused, or does not succeed within the deadline.
     pub fn release(&self, dev: &Dev, image: &str, deadline: Duration) {
+        self.release_as(dev, image, deadline, |spec| spec["container"]["image"] = image.into());
+    }
+
+    /// A release past Terraform, for speed: a change of the spec by `PUT`, and the wait for the end of its operation.
+    ///
+    /// # Panics
+    /// When it is refused, or does not succeed within the deadline.
+    pub fn release_as(&self, dev: &Dev, what: &str, deadline: Duration, change: impl FnOnce(&mut Value)) {
         let mut spec = self.object(dev);
         let generation = spec["generation"].to_string();
         for computed in ["id", "uid", "generation", "create_time", "update_time", "status"] {
             spec.as_object_mut().and_then(|spec| spec.remove(computed));
         }
-        spec["container"]["image"] = image.into();
+        change(&mut spec);
         let answer = dev.api_with("PUT", &self.path(), &[("if-match", &generation)], &spec);
         let id = answer.json()["operation"]["id"].as_str().unwrap_or_default().to_owned();
-        assert!(!id.is_empty(), "PUT of {image} has begun nothing: {} {}", answer.status, answer.text());
-        wait_for(&format!("the release of {image}"), deadline, || {
+        assert!(!id.is_empty(), "PUT of {what} has begun nothing: {} {}", answer.status, answer.text());
+        wait_for(&format!("the release of {what}"), deadline, || {
             let operation = dev.api("GET", &format!("/v1/operations/{id}"), &Value::Null).json();
             match operation["phase"].as_str() {
                 Some("Succeeded") => Ok(()),
                 Some("Pending" | "Running") => Err(operation.to_string()),
-                _ => panic!("the release of {image} did not succeed: {operation}"),
+                _ => panic!("the release of {what} did not succeed: {operation}"),
             }
         });
     }

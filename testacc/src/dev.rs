@@ -1,5 +1,6 @@
 //! A real `sampan dev` in a folder of its own.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::http::{self, Answer};
-use crate::process::Process;
+use crate::process::{Process, find};
 use crate::terraform::Terraform;
 
 /// Long enough for a slow machine with several tests at once.
@@ -172,6 +173,26 @@ impl Dev {
         let mut command = Command::new(bin_dir().join("sampan"));
         command.args(args).env("SAMPAN_ENDPOINT", self.endpoint()).env("SAMPAN_TOKEN_FILE", &self.token_file);
         command
+    }
+
+    /// What containerd itself has: containers, and snapshots that are no image's layers.
+    ///
+    /// # Panics
+    /// When `ctr` does not answer.
+    pub fn in_containerd(&self) -> BTreeSet<String> {
+        let ctr = |args: &[&str]| {
+            let mut command = Command::new(find("ctr").expect("ctr is there"));
+            let socket = self.data_dir.join("run/containerd.sock");
+            let output = command.arg("-a").arg(socket).args(["-n", "k8s.io"]).args(args).output().expect("ctr runs");
+            assert!(output.status.success(), "ctr {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let mut found: BTreeSet<String> =
+            ctr(&["containers", "ls", "-q"]).lines().map(|id| format!("container: {id}")).collect();
+        let snapshots = ctr(&["snapshots", "ls"]);
+        let active = snapshots.lines().filter(|line| line.trim_end().ends_with("Active"));
+        found.extend(active.map(|line| format!("snapshot: {line}")));
+        found
     }
 
     /// Its process.

@@ -62,3 +62,8 @@ fn the_demo_of_a_lane_runs() {
 fn the_demo_of_blue_and_green_runs() {
     demo("blue-green", &["version 2 answered 20", "another set of instances", "Destroy complete!"]);
 }
+
+#[test]
+fn the_demo_of_scaling_runs() {
+    demo("scaling", &["1 -> 4 ready instances", "requests wanted", "No changes", "answered 200", "Destroy complete!"]);
+}

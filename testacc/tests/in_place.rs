@@ -228,3 +228,60 @@ fn resources_need_new_sandboxes_and_the_plan_says_so(dev: &Dev, app: &mut App) {
     assert_eq!(version(dev, app), "3");
     assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
 }
+
+/// What an instance holds on the machine: containers and snapshots of containerd, mounts, and the open descriptors of
+/// every process that names this server's folder.
+#[derive(Debug)]
+struct Held {
+    containers: usize,
+    mounts: usize,
+    descriptors: usize,
+}
+
+fn held(dev: &Dev) -> Held {
+    let folder = dev.data_dir.to_str().unwrap();
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    let ours = |process: &std::path::Path| {
+        std::fs::read(process.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(folder))
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(|path| ours(path));
+    Held {
+        containers: dev.in_containerd().len(),
+        mounts: mounts.lines().filter(|line| line.contains(folder)).count(),
+        descriptors: processes.filter_map(|path| Some(std::fs::read_dir(path.join("fd")).ok()?.count())).sum(),
+    }
+}
+
+#[test]
+fn fifty_updates_in_one_sandbox_leave_nothing_behind() {
+    if !require() {
+        return;
+    }
+    const FEW: usize = 5;
+    let registry = Registry::start();
+    let image = push_hello(&registry.address, "1", &[("VERSION", "1")]);
+    let dev = Dev::start();
+    let mut app = App::new(&dev, "web", &image);
+    app.set("replicas", 1);
+    app.apply();
+    let first = app.instances(&dev);
+    let mut after_few = None;
+    for round in 1..=50 {
+        app.release_as(&dev, &format!("update {round}"), DEADLINE, |spec| {
+            spec["container"]["env"]["ROUND"] = json!(round.to_string());
+        });
+        if round == FEW {
+            after_few = Some(held(&dev));
+        }
+    }
+    let last = app.instances(&dev);
+    assert_in_place(&first, &last);
+    let few = after_few.unwrap();
+    // Connections come and go; what leaks with each update would be at least 45.
+    let most = few.descriptors + 20;
+    wait_for("as much as after few updates", DEADLINE, || {
+        let now = held(&dev);
+        let same = now.containers == few.containers && now.mounts == few.mounts && now.descriptors <= most;
+        if same { Ok(()) } else { Err(format!("{now:?}, and after {FEW} updates {few:?}")) }
+    });
+}

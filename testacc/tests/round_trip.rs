@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may end at once")]
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 use sampan_schema::KINDS;
-use sampan_testacc::{Dev, Registry, Terraform, process, push_hello, require, wait_for};
+use sampan_testacc::{Dev, Registry, Terraform, push_hello, require, wait_for};
 use serde_json::{Map, Value};
 
 /// Every noun twice: with as much as it can say, and with as little as it must.
@@ -223,27 +222,9 @@ const IDS: [(&str, &str); 12] = [
     ("sampan_route.plain", "full/plain"),
 ];
 
-/// What containerd itself has: containers, and snapshots that are no image's layers.
-fn in_containerd(dev: &Dev) -> BTreeSet<String> {
-    let ctr = |args: &[&str]| {
-        let mut command = Command::new(process::find("ctr").unwrap());
-        let socket = dev.data_dir.join("run/containerd.sock");
-        let output = command.arg("-a").arg(socket).args(["-n", "k8s.io"]).args(args).output().unwrap();
-        assert!(output.status.success(), "ctr {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let mut found: BTreeSet<String> =
-        ctr(&["containers", "ls", "-q"]).lines().map(|id| format!("container: {id}")).collect();
-    let snapshots = ctr(&["snapshots", "ls"]);
-    found.extend(
-        snapshots.lines().filter(|line| line.trim_end().ends_with("Active")).map(|line| format!("snapshot: {line}")),
-    );
-    found
-}
-
 /// Everything that runs leaves traces in, each of which must be gone afterwards.
 fn traces(dev: &Dev) -> Vec<String> {
-    sampan_node::leftovers(&dev.data_dir).into_iter().chain(in_containerd(dev)).collect()
+    sampan_node::leftovers(&dev.data_dir).into_iter().chain(dev.in_containerd()).collect()
 }
 
 fn resources(terraform: &Terraform, mode: &str) -> Vec<Value> {

@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use sampan_testacc::app::Instance;
 use sampan_testacc::hey::{Client, Hey};
+use sampan_testacc::load::{Kind, Load};
 use sampan_testacc::{App, Dev, Registry, http, print, push_hello, require, require_with, wait_for};
 use serde_json::{Value, json};
 
@@ -88,6 +90,94 @@ fn load_adds_instances_and_its_end_removes_them_while_a_release_runs_and_the_pla
     has_ready(&dev, &app, 1);
     let shown = described(&dev, &app);
     assert_eq!(shown["decisions"].as_array().unwrap().last().unwrap()["to"], 1, "{shown}");
+    assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
+    app.terraform.destroy(&[]);
+}
+
+/// Ten requests a second that each keep a core busy for some hundredths of one.
+const BURNING: &[Client<'_>] = &[Client { workers: 5, rate: 2, path: "/burn?millions=50", options: &[] }];
+
+#[test]
+fn a_busy_cpu_adds_instances_and_a_quiet_one_removes_them() {
+    if !require_with("hey") {
+        return;
+    }
+    let registry = Registry::start();
+    let image = push_hello(&registry.address, "1", &[("VERSION", "1")]);
+    let dev = Dev::start();
+    let mut app = App::new(&dev, "web", &image);
+    app.set("replicas", 1);
+    // Low, so that it is reached on a machine that has little time for the program.
+    rule(
+        &app,
+        r#"
+  min_replicas = 1
+  max_replicas = 3
+  metrics      = { cpu = { type = "cpu", target = 5 } }
+  behavior     = { scale_down = { stabilization_window_seconds = 10, period_seconds = 1 } }"#,
+    );
+    app.apply();
+    let load = Hey::start(dev.gateway, &app.host(), BURNING);
+    has_ready(&dev, &app, 3);
+    let shown = described(&dev, &app);
+    let last = shown["decisions"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["to"], 3, "{shown}");
+    assert!(last["reason"].as_str().unwrap().contains("cpu wanted"), "{shown}");
+    assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
+    let report = load.stop();
+    assert_eq!((report.errors, report.statuses.keys().collect::<Vec<_>>()), (vec![], vec![&200]));
+    has_ready(&dev, &app, 1);
+    app.terraform.destroy(&[]);
+}
+
+const A_QUARTER: &str = r"
+  steps = [{ weight_percent = 25, pause = { manual = true } }]";
+
+#[test]
+fn load_adds_instances_in_the_middle_of_a_canary_and_nobody_notices_either() {
+    if !require() {
+        return;
+    }
+    let registry = Registry::start();
+    let image = |version: &str| push_hello(&registry.address, version, &[("VERSION", version)]);
+    let (one, two) = (image("1"), image("2"));
+    let dev = Dev::start();
+    let mut app = App::with_policy(&dev, "web", &one, A_QUARTER);
+    app.set("replicas", 4);
+    let size =
+        BY_REQUESTS.replace("min_replicas = 1", "min_replicas = 4").replace("max_replicas = 4", "max_replicas = 8");
+    rule(&app, &size);
+    app.apply();
+    let stable = app.revision(&dev);
+    app.set("image", two.as_str());
+    app.apply();
+    assert_eq!(app.rollout(&dev)["reason"], "ManualStep");
+    let gray = |all: &[Instance]| all.iter().filter(|i| i.revision != stable).count();
+    assert_eq!(gray(&app.instances(&dev)), 1);
+
+    // 160 a second, of which an instance shall have 20.
+    let load = Load::start(dev.gateway, &app.host(), 160, Kind::Greeting);
+    has_ready(&dev, &app, 8);
+    let all = app.instances(&dev);
+    let rollout = app.rollout(&dev);
+    assert_eq!((&rollout["phase"], &rollout["weight_percent"]), (&json!("Paused"), &json!(25.0)), "{rollout}");
+    assert_eq!(gray(&all), 2, "a quarter of more instances is more: {all:?}");
+    let enough = load.answered() + 400;
+    wait_for("answers of all instances", DEADLINE, || {
+        let answered = load.answered();
+        if answered >= enough { Ok(()) } else { Err(answered.to_string()) }
+    });
+    let output = dev.sampan(&["rollout", "promote", "web/web"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_for("the end of the release", DEADLINE, || {
+        let rollout = app.rollout(&dev);
+        if rollout["phase"] == "Succeeded" { Ok(()) } else { Err(rollout.to_string()) }
+    });
+    has_ready(&dev, &app, 8);
+    assert_eq!(gray(&app.instances(&dev)), 8);
+    let report = load.stop();
+    assert_eq!(report.failures(), Vec::<&str>::new());
+    assert!(report.versions().contains_key("1") && report.versions().contains_key("2"), "{:?}", report.versions());
     assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
     app.terraform.destroy(&[]);
 }

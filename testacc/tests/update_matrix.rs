@@ -67,6 +67,8 @@ struct Images {
 fn rows(images: &Images) -> Vec<Row> {
     let mut rows = vec![
         row("namespace", "/isolation_class", json!("runc"), json!("kata")),
+        row("namespace", "/quota/max_applications", json!(10), json!(20)),
+        row("namespace", "/quota/max_instances", json!(10), json!(20)),
         row("config_map", "/data/KEY", json!("one"), json!("two")),
         row("secret", "/data_wo/KEY", json!("one"), json!("two")).does(Does::Nothing),
         row("secret", "/wo_version", json!(1), json!(2)),

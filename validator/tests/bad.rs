@@ -15,6 +15,7 @@ use sampan_validator::rules::{RULES, SCHEMA_RULES};
 /// Rules of the schema that no configuration can break alone, and why.
 const UNREACHABLE: &[(&str, &str)] = &[
     ("SMP000", "stands for an id that is not in the list, and a test holds the list complete"),
+    ("SMP038", "counts what the server has; SMP106 says it of a configuration"),
     ("SMP121", "counts the rules that the server has"),
 ];
 

@@ -90,6 +90,12 @@ pub struct Instance {
     /// Restarts since it went to its revision.
     #[serde(default)]
     pub revision_restarts: u32,
+    /// The last action was to stop a container.
+    #[serde(default)]
+    pub stopping: bool,
+    /// Stops in a row that did not end in their time.
+    #[serde(default)]
+    pub hung_stops: u32,
     /// On its way out.
     #[serde(default)]
     pub terminating: bool,
@@ -141,12 +147,21 @@ impl Instance {
         self.retry_at = now + backoff_ms(self.failures);
     }
     fn clear_failure(&mut self) {
+        self.hung_stops = 0;
         self.failures = 0;
         self.permanent = false;
         self.reason.clear();
         self.message.clear();
     }
 }
+
+/// Reason of an action that did not end in its time.
+const DEADLINE: &str = "DeadlineExceeded";
+/// Stops that may hang, the last one without grace, before the sandbox is given up.
+const HUNG_STOPS: u32 = 2;
+
+/// Reason of an instance whose sandbox was given up.
+pub const GIVEN_UP: &str = "SandboxGivenUp";
 
 /// 0.5 s doubling to 60 s.
 pub fn backoff_ms(failures: u32) -> i64 {
@@ -252,7 +267,9 @@ pub fn step(mut row: Instance, seen: &Seen, k: &Knobs<'_>) -> Step {
         out.instance = Some(row);
         return out;
     }
+    let was_stopping = std::mem::take(&mut row.stopping);
     if let Some(e) = &seen.failed {
+        row.hung_stops += u32::from(was_stopping && e.reason == DEADLINE);
         row.fail(e, k.now);
         if !row.terminating && present.is_none() {
             row.phase = Phase::Failed;
@@ -320,8 +337,8 @@ fn terminate(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> St
         .filter(|s| s.ready)
         .flat_map(|s| &s.containers)
         .find(|c| c.state == ContainerState::Running);
-    if let Some(c) = running {
-        out.actions.push(stop(&row, c, k));
+    if let Some(c) = running.filter(|_| row.hung_stops < HUNG_STOPS) {
+        out.actions.push(stop(&mut row, c, k));
     } else if let Some(s) = seen.sandboxes.first() {
         out.actions.push(remove_sandbox(&row, s));
     } else {
@@ -331,13 +348,36 @@ fn terminate(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> St
     out
 }
 
-fn stop(row: &Instance, container: &ObservedContainer, k: &Knobs<'_>) -> Action {
+/// What has not ended in its time is killed at once, and its hook has run.
+fn stop(row: &mut Instance, container: &ObservedContainer, k: &Knobs<'_>) -> Action {
+    row.stopping = true;
+    let first = row.hung_stops == 0;
     Action::Stop {
         instance: row.name.clone(),
         container_id: container.id.clone(),
-        grace_seconds: k.grace_seconds,
-        pre_stop: (k.pre_stop)(&container.revision),
+        grace_seconds: if first { k.grace_seconds } else { 0 },
+        pre_stop: (k.pre_stop)(&container.revision).filter(|_| first),
     }
+}
+
+/// Stops a container that another one takes the place of. What hangs even when it is killed goes with its sandbox.
+fn stop_or_give_up(
+    row: &mut Instance,
+    container: &ObservedContainer,
+    sandbox: &ObservedSandbox,
+    k: &Knobs<'_>,
+    out: &mut Step,
+) {
+    if row.hung_stops < HUNG_STOPS {
+        out.actions.push(stop(row, container, k));
+        return;
+    }
+    row.reason = GIVEN_UP.into();
+    row.message = "its container did not end, not even when it was killed: it gets another sandbox".into();
+    out.actions.push(remove_sandbox(row, sandbox));
+    lose_sandbox(row);
+    row.hung_stops = 0;
+    row.phase = Phase::Starting;
 }
 
 fn remove_sandbox(row: &Instance, s: &ObservedSandbox) -> Action {
@@ -428,11 +468,12 @@ fn run(mut row: Instance, seen: &Seen, k: &Knobs<'_>, mut out: Step) -> Step {
                     row.phase = Phase::Updating;
                     if drained(&mut row, seen, k, &mut out) {
                         row.ready_since = None;
-                        out.actions.push(stop(&row, old, k));
+                        stop_or_give_up(&mut row, old, sandbox, k, &mut out);
                     }
                 } else {
                     row.traffic = Traffic::Off;
                     row.ready_since = None;
+                    row.hung_stops = 0;
                     out.actions.push(Action::Start { instance: row.name.clone(), container_id: c.id.clone() });
                 }
             }
@@ -474,7 +515,7 @@ fn running(
 ) {
     // One attempt serves: the one the row names. Anything else that runs is stopped.
     if let Some(other) = sandbox.containers.iter().find(|o| o.id != c.id && o.state == ContainerState::Running) {
-        out.actions.push(stop(row, other, k));
+        stop_or_give_up(row, other, sandbox, k, out);
         return;
     }
     let report = seen.probes.get(&c.id).cloned().unwrap_or_default();
@@ -485,7 +526,7 @@ fn running(
         row.reason = reason.into();
         row.message.clone_from(&report.message);
         if drained(row, seen, k, out) {
-            out.actions.push(stop(row, c, k));
+            stop_or_give_up(row, c, sandbox, k, out);
         }
         return;
     }

@@ -291,6 +291,8 @@ fn scale(v: &View<'_>, d: &mut Decision) {
             failures: 0,
             restarts: 0,
             revision_restarts: 0,
+            stopping: false,
+            hung_stops: 0,
             terminating: false,
             permanent: false,
             reason: String::new(),
@@ -380,8 +382,13 @@ fn steps(v: &View<'_>, d: &mut Decision) {
             pre_stop: &pre_stop,
             now: v.now,
         };
-        let name = row.name.clone();
+        let (name, generation) = (row.name.clone(), row.sandbox.generation);
         let step = instance::step(row, seen, &knobs);
+        if let Some(given_up) =
+            step.instance.as_ref().filter(|i| i.reason == instance::GIVEN_UP && i.sandbox.generation != generation)
+        {
+            d.events.push(("Warning", instance::GIVEN_UP.into(), format!("{name}: {}", given_up.message)));
+        }
         for a in step.actions {
             match &a {
                 Action::Pull { reference } if pulls.contains(reference) => {}
@@ -404,12 +411,23 @@ fn steps(v: &View<'_>, d: &mut Decision) {
                 if let Some(at) = row.ready_since.map(|t| t + min_ready).filter(|at| *at > v.now) {
                     wake(d, at);
                 }
+                if is_starting(&row, v.now) {
+                    wake(d, row.created_at + YOUNG_MS);
+                }
                 rows.push(row);
             }
             None => d.gone.push(name),
         }
     }
     d.instances = rows;
+}
+
+/// How long an instance may take to get ready before its application counts as degraded.
+const YOUNG_MS: i64 = 60_000;
+
+/// Made a moment ago, and has not failed. Its probes may say for a while that nothing answers.
+fn is_starting(i: &Instance, now: i64) -> bool {
+    !i.terminating && i.phase != Phase::Ready && i.failures == 0 && i.restarts == 0 && now < i.created_at + YOUNG_MS
 }
 
 fn status(v: &View<'_>, d: &Decision) -> Status {
@@ -421,6 +439,8 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
     let first_bad = d.instances.iter().find(|i| !i.reason.is_empty());
     let failed = release
         .is_some_and(|r| matches!(r.phase, ReleasePhase::Failed | ReleasePhase::RolledBack | ReleasePhase::Aborted));
+    // What an autoscaler has just asked for is on its way, and no damage.
+    let starting = d.instances.iter().filter(|i| is_starting(i, v.now)).count() as u64;
     let paused = release.filter(|r| r.is_active()).and_then(|r| r.paused.as_ref());
     let blocked = blocked(v, &d.state);
     let (reason, message) = match (first_bad, v.wanted, release) {
@@ -437,9 +457,9 @@ fn status(v: &View<'_>, d: &Decision) -> Status {
         "Pending"
     } else if paused.is_some() {
         "Paused"
-    } else if failed || (!active && ready < n) {
+    } else if failed || (!active && ready + starting < n) {
         "Degraded"
-    } else if active {
+    } else if active || ready < n {
         if d.instances.is_empty() && n > 0 { "Pending" } else { "Progressing" }
     } else {
         "Running"

@@ -61,7 +61,12 @@ async fn a_rule_owns_the_size_and_the_spec_stays_as_it_was_written() {
     let before = b.get(CART).await;
     let (status, answer) = b.create(&rule_path("by-time"), &always(3)).await;
     assert_eq!((status, &answer["status"]["type"]), (201, &json!("timing")), "{answer}");
-    ready(&b, 3).await;
+    wait_for("three instances, and no damage on the way", async || {
+        let shown = b.get(CART).await["status"].clone();
+        assert_ne!(shown["phase"], "Degraded", "{shown}");
+        shown["ready_replicas"] == 3 && shown["phase"] == "Running"
+    })
+    .await;
     // Nothing of the object has changed that a plan would see.
     let after = b.get(CART).await;
     assert_eq!((&after["replicas"], &after["generation"]), (&before["replicas"], &before["generation"]));
@@ -208,4 +213,71 @@ async fn a_number_of_somebody_else_counts_and_its_outage_never_scales_in() {
     wait_for("the outage", async || scaling(&b).await["rules"][0]["metrics"]["rows"]["problem"] != "").await;
     stays("four instances", Duration::from_secs(3), async || scaling(&b).await["desired"] == 4).await;
     assert_eq!(b.get(&rule_path("rows")).await["status"]["metrics"]["rows"]["healthy"], false);
+}
+
+/// A namespace with a limit of so many instances.
+async fn limited(b: &Bench, instances: u64) {
+    let (status, answer) = b.create("/v1/namespaces/shop", &json!({ "quota": { "max_instances": instances } })).await;
+    assert_eq!(status, 201, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_autoscaler_takes_what_the_quota_leaves_and_says_so() {
+    let b = bench(Fake::new()).await;
+    limited(&b, 5).await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let other = "/v1/namespaces/shop/applications/other";
+    let (_, answer) = b.create(other, &app(IMAGE_A, 2)).await;
+    b.finish(&answer).await;
+    let (status, answer) = b.create(&rule_path("by-time"), &always(9)).await;
+    assert_eq!((status, &answer["code"]), (403, &json!("QUOTA_EXCEEDED")), "{answer}");
+    assert_eq!(answer["errors"][0]["field_path"], "max_replicas", "{answer}");
+    let mut rule = always(5);
+    rule["max_replicas"] = 5.into();
+    assert_eq!(b.create(&rule_path("by-time"), &rule).await.0, 201);
+    ready(&b, 3).await;
+    let shown = scaling(&b).await;
+    assert_eq!((&shown["desired"], &shown["limited_by"]), (&json!(3), &json!("quota")), "{shown}");
+    assert!(shown["reason"].as_str().unwrap().contains("the namespace's quota leaves 3"), "{shown}");
+    // What it has, nobody else can take.
+    let (status, answer) = b.update(other, &app(IMAGE_A, 3)).await;
+    assert_eq!((status, &answer["code"], &answer["used"]), (403, &json!("QUOTA_EXCEEDED"), &json!(3)), "{answer}");
+    // What another one leaves, it takes.
+    assert_eq!(b.update(other, &app(IMAGE_A, 1)).await.0, 202);
+    ready(&b, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_never_exceeded_however_many_ask_at_once() {
+    let b = bench(Fake::new()).await;
+    limited(&b, 5).await;
+    let path = |n: usize| format!("/v1/namespaces/shop/applications/app-{n}");
+    let one = app(IMAGE_A, 2);
+    let asked: Vec<_> = (0..12)
+        .map(|n| {
+            let (path, one) = (path(n), one.clone());
+            let b = &b;
+            async move { b.create(&path, &one).await }
+        })
+        .collect();
+    let answers = futures_util::future::join_all(asked).await;
+    let taken = answers.iter().filter(|(status, _)| *status == 201).count();
+    assert_eq!(taken, 2, "two instances each, and five in all: {answers:?}");
+    for (status, answer) in answers.iter().filter(|(status, _)| *status != 201) {
+        assert_eq!((*status, &answer["code"]), (403, &json!("QUOTA_EXCEEDED")), "{answer}");
+        assert_eq!(answer["errors"][0]["field_path"], "replicas", "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains("which leaves 1"), "{answer}");
+    }
+    // A quota is not lowered below what is in use, and what takes no more is not held up.
+    let namespace = "/v1/namespaces/shop";
+    let (status, answer) = b.update(namespace, &json!({ "quota": { "max_instances": 3 } })).await;
+    assert_eq!((status, &answer["errors"][0]["field_path"]), (403, &json!("quota.max_instances")), "{answer}");
+    let at_most_two = json!({ "quota": { "max_applications": 2, "max_instances": 4 } });
+    assert_eq!(b.update(namespace, &at_most_two).await.0, 200);
+    let (status, answer) = b.create("/v1/namespaces/shop/applications/third", &app(IMAGE_A, 0)).await;
+    assert_eq!((status, &answer["errors"][0]["field_path"]), (403, &json!("name")), "{answer}");
+    let first = (0..12).find(|n| answers[*n].0 == 201).unwrap();
+    assert_eq!(b.update(&path(first), &app(IMAGE_B, 2)).await.0, 202);
+    let dry = b.send("POST", &format!("{}/dry-run", path(first)), &[], Some(&app(IMAGE_B, 3))).await;
+    assert!(dry.1["warnings"].to_string().contains("replicas: namespace \\\"shop\\\" allows 4"), "{dry:?}");
 }

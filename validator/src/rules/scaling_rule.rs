@@ -161,18 +161,71 @@ impl Check for Flapping {
     }
 }
 
+rule!(OverQuota, "SMP106", "over-quota", Error);
+impl Check for OverQuota {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn all(&self, resources: &[Resource], out: &mut Sink<'_>) {
+        let rules = rules_by_application(resources);
+        for r in resources.iter().filter(|r| r.noun.name == "namespace" && r.condition.is_none()) {
+            let limit = |path: &str, out: &mut Sink<'_>| whole(r, &Self::META, path, Some(i64::MAX), out);
+            let most = (limit("quota.max_applications", out), limit("quota.max_instances", out));
+            if most == (Some(i64::MAX), Some(i64::MAX)) {
+                continue;
+            }
+            let Some(Leaf::Known(name)) = out.known(&Self::META, r, "name") else { continue };
+            let name = name.as_str().unwrap_or_default();
+            let applications = by_key(resources, "application", "name");
+            let own: Vec<_> = applications.into_iter().filter(|((namespace, _), _)| namespace == name).collect();
+            let of = |key| rules.get(key).map(Vec::as_slice).unwrap_or_default();
+            let instances = own.iter().map(|(key, one)| least_of(one, of(key), out)).fold(0, i64::saturating_add);
+            let count = i64::try_from(own.len()).unwrap_or(i64::MAX);
+            for (path, needed, most, what) in [
+                ("quota.max_applications", count, most.0, "applications"),
+                ("quota.max_instances", instances, most.1, "instances"),
+            ] {
+                if let Some(most) = most.filter(|most| needed > *most) {
+                    let message = format!("this configuration has {needed} {what} at least, and the quota is {most}");
+                    out.push(r.finding(Self::META.id, Self::META.severity, path, message));
+                }
+            }
+        }
+    }
+}
+
+/// Scaling rules by namespace and name of what they scale.
+fn rules_by_application(resources: &[Resource]) -> BTreeMap<(String, String), Vec<&Resource>> {
+    let mut rules: BTreeMap<(String, String), Vec<&Resource>> = BTreeMap::new();
+    for r in resources.iter().filter(|r| is_rule(r)) {
+        if let Key::Known(key) = key_of(r, "application") {
+            rules.entry(key).or_default().push(r);
+        }
+    }
+    rules
+}
+
+/// Fewest instances that an application counts with. What is not certain counts as none and is noted.
+fn least_of(application: &Resource, rules: &[&Resource], out: &mut Sink<'_>) -> i64 {
+    let mut least = whole(application, &OverQuota::META, "replicas", Some(1), out).unwrap_or(0);
+    for r in rules.iter().filter(|r| r.condition.is_none()) {
+        if is_enabled(r, &OverQuota::META, out) == Some(true) {
+            // A window may make it fewer than the minimum.
+            let has_windows = is_empty(r, &OverQuota::META, "schedules", out) != Some(true);
+            let minimum = whole(r, &OverQuota::META, "min_replicas", None, out).filter(|_| !has_windows);
+            least = least.max(minimum.unwrap_or(0));
+        }
+    }
+    least
+}
+
 rule!(ReplicasAndRule, "SMP107", "replicas-and-rule", Note);
 impl Check for ReplicasAndRule {
     fn meta(&self) -> &'static Meta {
         &Self::META
     }
     fn all(&self, resources: &[Resource], out: &mut Sink<'_>) {
-        let mut rules: BTreeMap<(String, String), Vec<&Resource>> = BTreeMap::new();
-        for r in resources.iter().filter(|r| is_rule(r)) {
-            if let Key::Known(key) = key_of(r, "application") {
-                rules.entry(key).or_default().push(r);
-            }
-        }
+        let rules = rules_by_application(resources);
         for (key, application) in by_key(resources, "application", "name") {
             let Some(rules) = rules.get(&key) else { continue };
             let Some(replicas) = whole(application, &Self::META, "replicas", None, out) else { continue };

@@ -16,6 +16,7 @@ mod raw;
 mod scaling;
 mod start;
 mod statistic;
+mod step;
 mod workload;
 
 use std::io::Write;
@@ -47,6 +48,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("in-place", Measure::On(in_place::measure)),
     ("start", Measure::On(start::measure)),
     ("pull", Measure::On(pull::measure)),
+    ("step", Measure::On(step::measure)),
     ("idle", Measure::On(idle::measure)),
     ("terraform", Measure::On(plan::measure)),
     ("get", Measure::On(get::measure)),

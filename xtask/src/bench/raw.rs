@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use sampan_node::Cri;
 use sampan_node::proto::{
-    ContainerConfig, ContainerMetadata, CreateContainerRequest, DnsConfig, ImageSpec, KeyValue, LinuxContainerConfig,
-    LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig, LinuxSandboxSecurityContext,
-    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusRequest, PullImageRequest,
-    RunPodSandboxRequest, SecurityProfile,
+    ContainerConfig, ContainerMetadata, CreateContainerRequest, DnsConfig, ImageSpec, ImageStatusRequest, KeyValue,
+    LinuxContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig,
+    LinuxSandboxSecurityContext, ListPodSandboxRequest, NamespaceMode, NamespaceOption, PodSandboxConfig,
+    PodSandboxFilter, PodSandboxMetadata, PodSandboxState, PodSandboxStateValue, PodSandboxStatusRequest,
+    PullImageRequest, RunPodSandboxRequest, SecurityProfile,
 };
 
 use super::workload::{CPU_MILLIS, GRACE_SECONDS, MEMORY_BYTES};
@@ -69,6 +70,31 @@ impl Raw {
         let image = ImageSpec { image: image.into(), ..Default::default() };
         let query = PullImageRequest { image: Some(image), ..Default::default() };
         self.runtime.block_on(self.cri.pull_image(query)).map(|_| ()).map_err(|error| text(&error))
+    }
+
+    /// Waits for an image and for a ready sandbox with these labels, which somebody else makes. It looks every 3 ms, so
+    /// it may see them so much too late, and takes a little of the machine from who makes them.
+    pub fn both(&self, image: &str, labels: &[(&str, &str)], limit: Duration) -> Result<(), String> {
+        let spec = ImageSpec { image: image.into(), ..Default::default() };
+        let filter = PodSandboxFilter {
+            state: Some(PodSandboxStateValue { state: PodSandboxState::SandboxReady.into() }),
+            label_selector: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            ..Default::default()
+        };
+        let end = Instant::now() + limit;
+        self.runtime.block_on(async {
+            while Instant::now() < end {
+                let query = ListPodSandboxRequest { filter: Some(filter.clone()) };
+                let sandboxes = self.cri.list_pod_sandbox(query).await.map_err(|error| text(&error))?;
+                let query = ImageStatusRequest { image: Some(spec.clone()), verbose: false };
+                let pulled = self.cri.image_status(query).await.map_err(|error| text(&error))?;
+                if !sandboxes.items.is_empty() && pulled.image.is_some() {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            Err(format!("no image and sandbox within {limit:?}"))
+        })
     }
 
     /// RemoveImage. Its content goes with it, when no other image has it.

@@ -22,7 +22,7 @@ use super::operation::start;
 use crate::auth::Caller;
 use crate::clock::{now_ms, random_hex, rfc3339};
 use crate::reconciler::Note;
-use crate::{admission, objects};
+use crate::{admission, objects, quota};
 
 pub(super) fn get(api: &Api, kind: &Kind, ns: &str, name: &str) -> Result<Response, Problem> {
     read(&api.store, |r| {
@@ -156,6 +156,10 @@ pub(super) async fn dry_run(
         let old = r.object(kind.name, sns, name)?;
         if let Some(p) = admission::rules(r, kind, ns, name, &spec)? {
             return Err(p.into());
+        }
+        // The same apply may allow more, or remove others: a write decides.
+        if let Some(p) = quota::exceeded(r, kind, ns, name, &spec, old.as_ref())? {
+            warnings.extend(p.errors.into_iter().map(|e| format!("{}: {}", e.field_path, e.message)));
         }
         // The policy of an application may be changed by the same apply, and first: a write decides.
         let one = admission::divisible(r, kind, ns, name, &spec)?;
@@ -396,6 +400,7 @@ fn store_spec(
     refuse(admission::references(tx, kind, ns, spec)?)?;
     refuse(admission::divisible(tx, kind, ns, name, spec)?)?;
     refuse(admission::rules(tx, kind, ns, name, spec)?)?;
+    refuse(quota::exceeded(tx, kind, ns, name, spec, old.as_ref())?)?;
     if kind.name == "route" {
         refuse(admission::hostnames(tx, ns, name, spec)?)?;
     }

@@ -14,6 +14,7 @@ use super::history::{Loads, Usages};
 use super::outlook::Outlook;
 use super::signals::{self, Measured};
 use crate::objects::{self, Scaled};
+use crate::quota;
 use crate::reconciler::Note;
 
 /// What rules remember is stored with each decision, and else so often.
@@ -141,7 +142,14 @@ impl Application {
             requests: Requests { last: self.last_request, waiting: self.waiting },
         };
         let mut state = self.state.clone();
-        let decision = scaling::decide(&view, &mut state);
+        let mut decision = scaling::decide(&view, &mut state);
+        if decision.to > current
+            && let Some(room) = room(parts, name, current)
+        {
+            let view = View { quota: Some(room), ..view };
+            state = self.state.clone();
+            decision = scaling::decide(&view, &mut state);
+        }
         self.measure_start(&decision, &facts, now);
         self.state = state;
         if let Err(error) = self.store(name, parts, &decision, now) {
@@ -191,10 +199,11 @@ impl Application {
         let changed_at = if moved { now } else { before.map_or(0, |s| s.changed_at) };
         let scaled = Scaled { desired: decision.to, changed_at, holds, state: self.state.clone() };
         let sentence = decision.to_string();
-        parts.store.write(|tx| {
-            // It may have been deleted a moment ago.
-            if tx.object("application", ns, app)?.is_none() {
-                return Ok::<_, StoreError>(());
+        let stored = parts.store.write(|tx| {
+            // It may have been deleted a moment ago, and somebody else may have taken what the quota left.
+            let taken = moved && quota::room(tx, ns, app)?.is_some_and(|room| decision.to > room.max(decision.from));
+            if tx.object("application", ns, app)?.is_none() || taken {
+                return Ok::<_, StoreError>(false);
             }
             objects::put_scaled(tx, name, &scaled)?;
             if loads {
@@ -214,8 +223,11 @@ impl Application {
                 };
                 tx.append_event(event, now)?;
             }
-            Ok(())
+            Ok(true)
         })?;
+        if !stored {
+            return Ok(());
+        }
         if loads {
             self.outlook.stored(now);
         }
@@ -230,6 +242,15 @@ impl Application {
         }
         Ok(())
     }
+}
+
+/// What the namespace's quota leaves. When that cannot be read, nothing is added.
+fn room(parts: &Parts, name: &str, current: u32) -> Option<u32> {
+    let (ns, app) = name.split_once('/').unwrap_or(("", name));
+    parts.store.read(|r| quota::room(r, ns, app)).unwrap_or_else(|error| {
+        tracing::error!(app = name, %error, "the quota cannot be read; trying again");
+        Some(current)
+    })
 }
 
 /// A decision as it is kept and shown.

@@ -32,6 +32,7 @@ output "locals" {
 resource "sampan_namespace" "prod" {
   name        = "prod"
   description = var.token
+  quota       = { max_instances = 0 }
 }
 
 resource "sampan_future" "x" {
