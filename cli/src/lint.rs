@@ -1,18 +1,23 @@
 //! `sampan lint`: 0 fine, 1 findings, 2 input that could not be analysed, 3 wrong usage.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sampan_validator::baseline::Baseline;
 use sampan_validator::config::{self, Config, FailOn};
-use sampan_validator::lint::{Report, Settings, lint};
+use sampan_validator::fix;
+use sampan_validator::lint::{Progress, Report, Settings, Stage, lint};
 use sampan_validator::module::tfvars::Given;
 use sampan_validator::module::{Flavor, read_bounded};
 use sampan_validator::report::{Detail, Format, render};
 use sampan_validator::rules;
 use serde_json::{Value, json};
 
+use crate::changed;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::progress;
@@ -26,6 +31,9 @@ pub struct Args {
     /// Folders or files; a file means its module. A folder without configuration stands for all below it.
     #[arg(value_name = "PATH", default_value = ".")]
     paths: Vec<PathBuf>,
+    /// A plan instead of configuration: a file that `terraform show -json` wrote, or - for stdin.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "recursive", "vars", "var_files", "flavor", "strict_modules"])]
+    plan: Option<PathBuf>,
     /// All modules below each folder.
     #[arg(long)]
     recursive: bool,
@@ -38,6 +46,12 @@ pub struct Args {
     /// Language of the files.
     #[arg(long, value_name = "NAME", default_value = "terraform", value_parser = ["terraform", "tofu"])]
     flavor: String,
+    /// Writes the safe fixes into the files, and reports what is left.
+    #[arg(long, conflicts_with_all = ["plan", "write_baseline"])]
+    fix: bool,
+    /// Shows as a diff what --fix would change, and changes nothing. Ends with 1 if there is something.
+    #[arg(long, conflicts_with_all = ["plan", "write_baseline"])]
+    diff: bool,
     /// Form of the report, to stdout or into a file; may be repeated. One of human, compact, json, sarif, junit, github,
     /// gitlab, checkstyle.
     #[arg(long = "format", value_name = "FORM[=FILE]", default_value = "human")]
@@ -57,6 +71,12 @@ pub struct Args {
     /// Writes what is found now as a baseline, and ends with 0.
     #[arg(long, value_name = "FILE")]
     write_baseline: Option<PathBuf>,
+    /// Reports only what is about files that differ from this commit, as git says. All files are still read.
+    #[arg(long, value_name = "REF", conflicts_with = "plan")]
+    changed_since: Option<String>,
+    /// Threads; as many as the machine has processors without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
     /// A module that is not installed is an input that could not be analysed.
     #[arg(long)]
     strict_modules: bool,
@@ -82,6 +102,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<ExitCode, Failure> {
         return list(out);
     }
     match checked(&args) {
+        Ok((report, _)) if args.diff => diff(&args, &report, out),
         Ok((report, formats)) => write(&args, &report, &formats, out),
         Err(message) => {
             progress::say(&format!("error: {message}"));
@@ -93,7 +114,52 @@ pub fn run(args: Args, out: &mut Output) -> Result<ExitCode, Failure> {
 fn checked(args: &Args) -> Result<(Report, Vec<(Format, Option<PathBuf>)>), String> {
     let formats = formats(&args.formats)?;
     let settings = settings(args)?;
-    Ok((lint(&settings)?, formats))
+    let mut report = lint(&settings)?;
+    if args.fix && !args.diff && fixed(args, &report)? {
+        report = lint(&settings)?;
+    }
+    Ok((report, formats))
+}
+
+/// Shows what fixes would change: 1 if that is something.
+fn diff(args: &Args, report: &Report, out: &mut Output) -> Result<ExitCode, Failure> {
+    let changes = fix::changes(report, &args.paths);
+    for change in &changes {
+        out.raw(change.diff().as_bytes())?;
+    }
+    Ok(ExitCode::from(if report.broken { 2 } else { u8::from(!changes.is_empty()) }))
+}
+
+/// Writes the fixes; whether there are some.
+fn fixed(args: &Args, report: &Report) -> Result<bool, String> {
+    let changes = fix::changes(report, &args.paths);
+    for change in &changes {
+        replace(change).map_err(|error| format!("{} cannot be fixed: {error}", change.name))?;
+    }
+    let fixes: usize = changes.iter().map(|change| change.fixes).sum();
+    if fixes > 0 {
+        progress::say(&format!("fixed {fixes} in {} files", changes.len()));
+    }
+    Ok(fixes > 0)
+}
+
+/// Writes beside the file and renames, so that a file is never half written; links stay links.
+fn replace(change: &fix::Change) -> std::io::Result<()> {
+    let path = Path::new(&change.name).canonicalize()?;
+    if std::fs::read(&path)? != change.before {
+        return Err(std::io::Error::other("it has changed since it was read: try again"));
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".sampan-fix");
+    let beside = path.with_file_name(name);
+    let written = std::fs::write(&beside, &change.after)
+        .and_then(|()| std::fs::set_permissions(&beside, std::fs::metadata(&path)?.permissions()))
+        .and_then(|()| std::fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 fn formats(words: &[String]) -> Result<Vec<(Format, Option<PathBuf>)>, String> {
@@ -121,7 +187,7 @@ fn rule_ids(option: &str, ids: &[String]) -> Result<std::collections::BTreeSet<S
 
 fn settings(args: &Args) -> Result<Settings, String> {
     let first = args.paths.first().cloned().unwrap_or_else(|| PathBuf::from("."));
-    let config = match config::find(if first.is_file() { first.parent().unwrap_or(Path::new(".")) } else { &first }) {
+    let config = match config::find(folder_of(&first)) {
         Some(path) => config::read(&path)?,
         None => Config::default(),
     };
@@ -131,7 +197,14 @@ fn settings(args: &Args) -> Result<Settings, String> {
         None => jiff::Timestamp::now().to_string().chars().take(10).collect(),
     };
     let mut settings = Settings::new(args.paths.clone(), today);
+    settings.plan.clone_from(&args.plan);
     settings.recursive = args.recursive;
+    settings.changed = match &args.changed_since {
+        Some(reference) => Some(changed::since(reference, folder_of(&first))?),
+        None => None,
+    };
+    settings.jobs = args.jobs.map_or_else(processors, usize::from);
+    settings.progress = progress_line();
     settings.flavor = if args.flavor == "tofu" { Flavor::Tofu } else { Flavor::Terraform };
     settings.given = given(args, &config)?;
     settings.environment = environment();
@@ -145,6 +218,8 @@ fn settings(args: &Args) -> Result<Settings, String> {
     settings.severities = config.severities;
     settings.per_path = config.per_path;
     settings.required_labels = config.required_labels;
+    settings.registries = config.registries;
+    settings.budget = config.budget;
     if let Some(production) = config.production {
         settings.production = production;
     }
@@ -155,6 +230,37 @@ fn settings(args: &Args) -> Result<Settings, String> {
         settings.baseline = Some(Baseline::read(&text).map_err(|e| format!("{}: {e}", path.display()))?);
     }
     Ok(settings)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let above = || path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_file() { above() } else { path }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A line on a terminal once a run takes a second; nothing elsewhere.
+fn progress_line() -> Progress {
+    if !std::io::stderr().is_terminal() {
+        return Progress::default();
+    }
+    let (begun, line) = (Instant::now(), Mutex::new(progress::Line::new()));
+    Progress(Some(Arc::new(move |stage| {
+        let text = progress_text(stage, begun.elapsed());
+        if let (Some(text), Ok(mut line)) = (text, line.lock()) {
+            line.update(&text);
+        }
+    })))
+}
+
+/// What the line says after so long, if anything.
+fn progress_text(stage: Stage, elapsed: Duration) -> Option<String> {
+    (elapsed >= Duration::from_secs(1)).then(|| match stage {
+        Stage::Read(files) => format!("{files} files read"),
+        Stage::Judged { done, of } => format!("{done} of {of} modules judged"),
+    })
 }
 
 /// Values in the order in which they count: those of the settings first, then files, then single values.
@@ -220,4 +326,17 @@ fn list(out: &mut Output) -> Result<ExitCode, Failure> {
         all.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_run_has_no_progress_line_and_a_long_one_says_how_far_it_is() {
+        let judged = Stage::Judged { done: 3, of: 40 };
+        assert_eq!(progress_text(judged, Duration::from_millis(999)), None);
+        assert_eq!(progress_text(judged, Duration::from_secs(1)).as_deref(), Some("3 of 40 modules judged"));
+        assert_eq!(progress_text(Stage::Read(7), Duration::from_secs(2)).as_deref(), Some("7 files read"));
+    }
 }

@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage; `exec` passes on that
 //! of its command, `conformance` ends with 3 when the class is absent, and `lint` has 0, 1, 2 and 3 of its own.
 
+mod changed;
 mod completions;
 mod conformance;
 mod connection;

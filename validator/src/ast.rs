@@ -333,6 +333,16 @@ pub enum Step {
     LegacyIndex { index: Arc<str>, span: Span },
 }
 
+impl Step {
+    /// Where it stands; of what follows a point, without the point.
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Attr(name) => name.span,
+            Self::Index { span, .. } | Self::LegacyIndex { span, .. } => *span,
+        }
+    }
+}
+
 /// How a splat was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Splat {

@@ -21,9 +21,21 @@ pub struct Config {
     /// Names of production namespaces, with `*`.
     pub production: Option<Vec<String>>,
     pub required_labels: Vec<String>,
+    /// Registries, or repositories, that images may come from, with `*`; empty means all.
+    pub registries: Vec<String>,
+    pub budget: Budget,
     pub severities: BTreeMap<String, Option<Severity>>,
     /// A pattern of paths, and the rules that are silent there.
     pub per_path: Vec<(String, Vec<String>)>,
+}
+
+/// What all instances of one application may have together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Thousandths of a cpu.
+    pub cpu_millis: Option<u128>,
+    /// Thousandths of a byte.
+    pub memory_millis: Option<u128>,
 }
 
 /// From which severity on findings fail the run.
@@ -102,6 +114,12 @@ fn truth(ast: &Ast, a: &Attribute) -> Result<bool, String> {
     }
 }
 
+fn quantity(ast: &Ast, a: &Attribute) -> Result<u128, String> {
+    let text = text(ast, a)?;
+    sampan_schema::quantity::millis(&text)
+        .ok_or_else(|| format!("{} wants a quantity, such as \"64\" or \"256Gi\"", a.name.text))
+}
+
 fn severity(text: &str) -> Result<Severity, String> {
     match text {
         "error" => Ok(Severity::Error),
@@ -137,9 +155,21 @@ fn top(ast: &Ast, a: &Attribute, folder: &Path, config: &mut Config) -> Result<(
             config.required_labels = texts(ast, a)?;
             Ok(())
         }
+        "registries" => {
+            config.registries = texts(ast, a)?;
+            Ok(())
+        }
+        "budget_cpu" => {
+            config.budget.cpu_millis = Some(quantity(ast, a)?);
+            Ok(())
+        }
+        "budget_memory" => {
+            config.budget.memory_millis = Some(quantity(ast, a)?);
+            Ok(())
+        }
         other => Err(format!(
-            "there is no setting {other:?}: root, fail_on, baseline, var_file, production, required_labels, and the blocks \
-             rule and per_path"
+            "there is no setting {other:?}: root, fail_on, baseline, var_file, production, required_labels, registries, \
+             budget_cpu, budget_memory, and the blocks rule and per_path"
         )),
     }
 }
@@ -239,15 +269,19 @@ mod tests {
         };
         let config = write(
             "root = true\nfail_on = \"error\"\nproduction = [\"live\"]\nrequired_labels = [\"owner\"]\n\
+             registries = [\"registry.example.com\"]\nbudget_cpu = \"64\"\nbudget_memory = \"256Gi\"\n\
              rule \"SMP301\" {\n  severity = \"error\"\n}\nrule \"SMP302\" {\n  enabled = false\n}\n\
              per_path \"examples/**\" {\n  ignore = [\"SMP303\"]\n}\n",
         )
         .unwrap();
         assert_eq!(config.fail_on, Some(FailOn::Error));
+        assert_eq!(config.budget.cpu_millis, Some(64_000));
+        assert_eq!(config.registries, ["registry.example.com"]);
         assert_eq!(config.severities["SMP302"], None);
         assert_eq!(config.per_path[0].1, ["SMP303"]);
         for (text, part) in [
             ("fail_on = \"x\"\n", ":1: fail_on is"),
+            ("budget_cpu = \"many\"\n", ":1: budget_cpu wants a quantity"),
             ("\ncolour = 1\n", ":2: there is no setting \"colour\""),
             ("rule \"SMP999\" {\n}\n", "no rule \"SMP999\""),
             ("x = = 1\n", ":1: found"),

@@ -58,6 +58,23 @@ pub struct Finding {
     pub message: String,
     /// Where the value comes from, when that is elsewhere.
     pub related: Option<(Place, String)>,
+    /// What takes it away and keeps the meaning of the configuration.
+    pub fix: Option<Fix>,
+}
+
+/// Edits that belong together, all in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What they do, as a command: `remove the quotes`.
+    pub title: &'static str,
+    pub edits: Vec<Edit>,
+}
+
+/// A range of bytes, and what comes instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    pub place: Place,
+    pub text: String,
 }
 
 impl Finding {
@@ -72,6 +89,7 @@ impl Finding {
             path: String::new(),
             message: message.into(),
             related: None,
+            fix: None,
         }
     }
     /// About something that is in no file, such as one that cannot be read.

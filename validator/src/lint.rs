@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::ast::Span;
 use crate::baseline::{Baseline, Entry};
-use crate::config::{FailOn, matches};
+use crate::config::{Budget, FailOn, matches};
 use crate::eval::budget::Limits;
 use crate::eval::definition::{Definitions, Kind, Source};
 use crate::eval::disk::Disk;
@@ -18,8 +19,10 @@ use crate::eval::graph::{Graph, Instance, Module, Program, with_stack};
 use crate::finding::{Finding, Place, Severity, Undetermined};
 use crate::module::tfvars::{self, Given, Inputs};
 use crate::module::{Flavor, Tree, folders_below};
+use crate::parallel;
+use crate::plan::{self, Plan};
 use crate::rules::module::ModuleParts;
-use crate::rules::{ModuleView, RULES, Sink};
+use crate::rules::{ModuleView, Output, RULES, Sink};
 use crate::suppress;
 use crate::view::{Resource, SampanSchemas};
 
@@ -30,6 +33,8 @@ const MAX_RESOURCES: usize = 100_000;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub paths: Vec<PathBuf>,
+    /// A plan in JSON instead of paths; `-` is stdin.
+    pub plan: Option<PathBuf>,
     pub recursive: bool,
     pub flavor: Flavor,
     pub given: Vec<Given>,
@@ -43,7 +48,15 @@ pub struct Settings {
     pub per_path: Vec<(String, Vec<String>)>,
     pub production: Vec<String>,
     pub required_labels: Vec<String>,
+    /// Empty means all.
+    pub registries: Vec<String>,
+    pub budget: Budget,
     pub fail_on: FailOn,
+    /// Only what is about these files is reported; absolute paths.
+    pub changed: Option<BTreeSet<PathBuf>>,
+    /// Threads; 0 and 1 are the caller's alone.
+    pub jobs: usize,
+    pub progress: Progress,
     /// A module that is not at hand makes the input incomplete.
     pub strict_modules: bool,
     /// As `2027-03-31`.
@@ -55,6 +68,7 @@ impl Settings {
     pub fn new(paths: Vec<PathBuf>, today: String) -> Self {
         Self {
             paths,
+            plan: None,
             recursive: false,
             flavor: Flavor::default(),
             given: Vec::new(),
@@ -67,7 +81,12 @@ impl Settings {
                 .map(str::to_owned)
                 .into(),
             required_labels: Vec::new(),
+            registries: Vec::new(),
+            budget: Budget::default(),
             fail_on: FailOn::default(),
+            changed: None,
+            jobs: 1,
+            progress: Progress::default(),
             strict_modules: false,
             today,
             baseline: None,
@@ -76,6 +95,33 @@ impl Settings {
     pub fn is_production(&self, namespace: &str) -> bool {
         self.production.iter().any(|pattern| matches(pattern, namespace))
     }
+}
+
+/// Is told how far a run is; nobody by default.
+#[derive(Clone, Default)]
+pub struct Progress(pub Option<Arc<dyn Fn(Stage) + Send + Sync>>);
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Progress({})", self.0.is_some())
+    }
+}
+
+impl Progress {
+    fn say(&self, stage: Stage) {
+        if let Some(told) = &self.0 {
+            told(stage);
+        }
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// So many files are read.
+    Read(usize),
+    /// So many of the root modules are done.
+    Judged { done: usize, of: usize },
 }
 
 /// What came out.
@@ -87,6 +133,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     pub undetermined: Vec<Undetermined>,
     pub resources: usize,
+    /// It is about a plan.
+    pub plan: bool,
     pub suppressed: usize,
     pub baselined: usize,
     /// Entries of the baseline that are not there any more.
@@ -106,6 +154,10 @@ impl Report {
             (_, true) => 1,
             _ => 0,
         }
+    }
+    /// Files that were read.
+    pub fn files(&self) -> usize {
+        self.tree.files.len() + usize::from(self.plan)
     }
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|f| f.severity == severity).count()
@@ -139,11 +191,19 @@ pub fn lint(settings: &Settings) -> Result<Report, String> {
 
 fn run(settings: &Settings) -> Result<Report, String> {
     let mut report = Report::default();
+    if let Some(path) = &settings.plan {
+        planned(settings, path, &mut report)?;
+        return Ok(report);
+    }
     let mut roots = Vec::new();
     for folder in roots_of(settings, &mut report)? {
         let said = report.tree.findings.len();
+        report.tree.jobs = settings.jobs;
         match report.tree.load(&folder, settings.flavor) {
-            Ok(root) => roots.push(root),
+            Ok(root) => {
+                roots.push(root);
+                settings.progress.say(Stage::Read(report.tree.files.len()));
+            }
             Err(error) => {
                 report.tree.findings.truncate(said);
                 let name = folder.display().to_string();
@@ -156,12 +216,70 @@ fn run(settings: &Settings) -> Result<Report, String> {
     let called: BTreeSet<usize> = report.tree.folders.iter().flat_map(|f| f.calls.values().copied()).collect();
     let mut seen = BTreeSet::new();
     roots.retain(|root| !called.contains(root) && seen.insert(*root));
-    let mut found = Found::default();
+    let mut inputs = Vec::with_capacity(roots.len());
     for root in roots {
-        one_root(settings, &mut report.tree, root, &mut found)?;
+        inputs.push((root, inputs_of(settings, &mut report.tree, root)?));
+    }
+    let (tree, done, of) = (&report.tree, AtomicUsize::new(0), inputs.len());
+    let all = parallel::map(&inputs, settings.jobs, |(root, inputs)| {
+        let found = analyse(settings, tree, *root, inputs.clone());
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        settings.progress.say(Stage::Judged { done, of });
+        found
+    });
+    let mut found = Found::default();
+    for one in all {
+        found.findings.extend(one.findings);
+        found.undetermined.extend(one.undetermined);
+        found.homes.extend(one.homes);
+        found.resources += one.resources;
     }
     finish(settings, &mut report, found);
     Ok(report)
+}
+
+/// A plan instead of a configuration. What is no plan is an input that could not be analysed.
+fn planned(settings: &Settings, path: &Path, report: &mut Report) -> Result<(), String> {
+    let is_stdin = path == Path::new("-");
+    if !is_stdin {
+        std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    report.plan = true;
+    let name = if is_stdin { "stdin".to_owned() } else { path.to_string_lossy().replace('\\', "/") };
+    let mut found = Found::default();
+    let unusable = |why: String| Finding::without_place("SMP908", Severity::Error, name.clone(), why);
+    match plan::read_file(path).and_then(|text| plan::read(&text, &name)) {
+        Ok(plan) => {
+            found.findings.extend(plan.incomplete.clone().map(unusable));
+            of_plan(settings, plan, &name, &mut found);
+        }
+        Err(why) => found.findings.push(unusable(why)),
+    }
+    finish(settings, report, found);
+    Ok(())
+}
+
+fn of_plan(settings: &Settings, plan: Plan, name: &str, found: &mut Found) {
+    let mut sink = Sink::new(settings);
+    for (address, ty) in plan.unknown_types {
+        let message = format!("{ty} is no resource that this version knows: use a newer sampan");
+        let finding = Finding::without_place("SMP911", Severity::Error, name.to_owned(), message);
+        sink.push(Finding { address, ..finding });
+    }
+    for resource in &plan.resources {
+        one_resource(resource, &mut sink);
+    }
+    for resource in plan.resources.iter().chain(&plan.leaving) {
+        for (rule, planned) in RULES.iter().filter_map(|rule| Some((rule, resource.planned.as_ref()?))) {
+            rule.change(resource, planned, &mut sink);
+        }
+    }
+    for rule in RULES {
+        rule.all(&plan.resources, &mut sink);
+    }
+    found.resources += plan.resources.len();
+    found.findings.extend(sink.findings);
+    found.undetermined.extend(sink.undetermined);
 }
 
 /// The folders that the paths mean.
@@ -192,6 +310,8 @@ fn roots_of(settings: &Settings, report: &mut Report) -> Result<Vec<PathBuf>, St
 struct Found {
     findings: Vec<Finding>,
     undetermined: BTreeSet<Undetermined>,
+    /// File of each resource by its address.
+    homes: BTreeMap<String, u32>,
     resources: usize,
 }
 
@@ -207,12 +327,10 @@ fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>)
     (sources, definitions)
 }
 
-fn one_root(settings: &Settings, tree: &mut Tree, root: usize, found: &mut Found) -> Result<(), String> {
+fn inputs_of(settings: &Settings, tree: &mut Tree, root: usize) -> Result<Inputs, String> {
     let text_variables = tfvars::text_variables(&definitions(tree, root).1);
     let folder = tree.folders[root].path.clone();
-    let inputs = tfvars::collect(tree, &folder, &settings.environment, &settings.given, &text_variables)?;
-    analyse(settings, tree, root, inputs, found);
-    Ok(())
+    tfvars::collect(tree, &folder, &settings.environment, &settings.given, &text_variables)
 }
 
 /// Folders of a configuration, the root first.
@@ -229,7 +347,8 @@ fn reachable(tree: &Tree, root: usize) -> Vec<usize> {
     order
 }
 
-fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found: &mut Found) {
+fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Found {
+    let mut found = Found::default();
     let order = reachable(tree, root);
     let number: HashMap<usize, usize> = order.iter().enumerate().map(|(i, folder)| (*folder, i)).collect();
     let (mut parts, mut sources) = (Vec::new(), Vec::new());
@@ -274,11 +393,13 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     };
     let graph = Graph::new(&program);
     graph.run();
+    outputs(&graph, &mut sink);
     let mut all = Collected::default();
     collect(&graph, &graph.root(), "", &mut all);
     let Collected { resources, dead, failures, .. } = all;
     found.resources += resources.len();
     for resource in &resources {
+        found.homes.extend(resource.header.map(|place| (resource.address.clone(), place.file)));
         one_resource(resource, &mut sink);
     }
     for resource in &dead {
@@ -304,6 +425,25 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, found:
     }
     found.findings.extend(sink.findings);
     found.undetermined.extend(sink.undetermined);
+    found
+}
+
+fn outputs(graph: &Graph<'_>, sink: &mut Sink<'_>) {
+    let root = graph.root();
+    for (name, definition) in &graph.definitions(&root).outputs {
+        let Some((source, attribute)) = definition.attribute("value") else { continue };
+        // An error is reported where it arose.
+        let Ok(value) = graph.output(&root, name) else { continue };
+        let is_false = |(source, a): (Source<'_>, &crate::ast::Attribute)| {
+            matches!(source.ast.expr(a.value), crate::ast::Expr::Literal(crate::ast::Literal::Bool(false)))
+        };
+        let sensitive = definition.attribute("sensitive").is_some_and(|found| !is_false(found));
+        let place = Place { file: source.file, span: source.ast.span(attribute.value) };
+        let output = Output { name: name.to_string(), place, value, sensitive };
+        for rule in RULES {
+            rule.output(&output, sink);
+        }
+    }
 }
 
 /// `path.module` of a folder.
@@ -384,17 +524,43 @@ fn finish(settings: &Settings, report: &mut Report, found: Found) {
     }
     findings.extend(found.findings);
     report.broken |= findings.iter().any(|f| matches!(f.rule, "SMP900" | "SMP908") && f.severity == Severity::Error);
-    report.suppressed = suppress::apply(&report.tree.files, &mut findings, &settings.today);
+    let certain = !report.broken && found.undetermined.is_empty() && !findings.iter().any(|f| f.rule == "SMP908");
+    report.suppressed = suppress::apply(&report.tree.files, &mut findings, &settings.today, certain);
+    for finding in &mut findings {
+        // Bytes of JSON are other ones than those of the expression.
+        let file = finding.place.and_then(|place| report.tree.files.get(place.file as usize));
+        if file.is_some_and(|file| file.is_json()) {
+            finding.fix = None;
+        }
+    }
     findings.retain_mut(|f| keep(settings, &report.tree, f));
     let mut findings = joined(findings);
     report.as_baseline = Baseline::of(&findings);
     if let Some(baseline) = &settings.baseline {
         (report.baselined, report.stale) = baseline.clone().apply(&mut findings);
     }
+    let mut undetermined: Vec<Undetermined> = found.undetermined.into_iter().collect();
+    if let Some(changed) = &settings.changed {
+        let changed = changed_files(&report.tree, changed);
+        let is_near = |place: Place| changed.contains(&place.file);
+        // What keeps the input from being analysed is always said.
+        let is_broken = |f: &Finding| matches!(f.rule, "SMP900" | "SMP908") && f.severity == Severity::Error;
+        findings.retain(|f| {
+            let related = f.related.as_ref().map(|(place, _)| *place);
+            is_broken(f) || f.place.into_iter().chain(related).any(is_near)
+        });
+        undetermined.retain(|u| found.homes.get(&u.address).is_some_and(|file| changed.contains(file)));
+    }
     report.failed = findings.iter().any(|f| settings.fail_on.fails(f.severity));
     report.findings = findings;
-    report.undetermined = found.undetermined.into_iter().collect();
+    report.undetermined = undetermined;
     report.resources = found.resources;
+}
+
+/// Which files of the tree are among these paths.
+fn changed_files(tree: &Tree, changed: &BTreeSet<PathBuf>) -> BTreeSet<u32> {
+    let is_changed = |name: &str| Path::new(name).canonicalize().is_ok_and(|path| changed.contains(&path));
+    (0_u32..).zip(&tree.files).filter(|(_, file)| is_changed(&file.name)).map(|(index, _)| index).collect()
 }
 
 /// Whether the settings want to hear of it, and how loud.
@@ -419,7 +585,9 @@ fn keep(settings: &Settings, tree: &Tree, finding: &mut Finding) -> bool {
 
 /// In order, and instances with one cause as one finding.
 fn joined(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let key = |f: &Finding| (f.place, f.file.clone(), f.rule, f.path.clone(), f.message.clone());
+    // Without a place it is the resource that findings have in common.
+    let home = |f: &Finding| if f.place.is_none() { f.address_without_keys() } else { String::new() };
+    let key = |f: &Finding| (f.place, f.file.clone(), home(f), f.rule, f.path.clone(), f.message.clone());
     findings.sort_by_cached_key(|f| (key(f), f.address.clone()));
     let mut out: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {

@@ -5,7 +5,7 @@
 //! The reason is required, and one that takes nothing away is a finding itself.
 
 use crate::ast::{Body, Span};
-use crate::finding::{Finding, Place, Severity};
+use crate::finding::{Edit, Finding, Fix, Place, Severity};
 use crate::module::SourceFile;
 use crate::rules;
 
@@ -22,13 +22,16 @@ struct Marker {
     module: Option<String>,
     /// Why it takes nothing away.
     broken: Option<String>,
+    /// Its last day, when that is over.
+    over: Option<String>,
     used: bool,
 }
 
 /// Takes away what is ignored; how many that were. Adds what is wrong with the comments.
 ///
-/// `today` is a date as `2027-03-31`.
-pub fn apply(files: &[SourceFile], findings: &mut Vec<Finding>, today: &str) -> usize {
+/// `today` is a date as `2027-03-31`. Unless everything is `certain`, a comment without use may still be of use, and is
+/// not offered to be removed.
+pub fn apply(files: &[SourceFile], findings: &mut Vec<Finding>, today: &str, certain: bool) -> usize {
     let mut markers: Vec<Marker> = Vec::new();
     for (index, file) in files.iter().enumerate() {
         for comment in &file.ast.comments {
@@ -38,7 +41,7 @@ pub fn apply(files: &[SourceFile], findings: &mut Vec<Finding>, today: &str) -> 
     let before = findings.len();
     findings.retain(|finding| {
         let mut keep = true;
-        for marker in markers.iter_mut().filter(|m| m.broken.is_none() && m.covers(finding)) {
+        for marker in markers.iter_mut().filter(|m| m.broken.is_none() && m.over.is_none() && m.covers(finding)) {
             marker.used = true;
             keep = false;
         }
@@ -46,12 +49,16 @@ pub fn apply(files: &[SourceFile], findings: &mut Vec<Finding>, today: &str) -> 
     });
     let suppressed = before - findings.len();
     for marker in markers {
-        let message = match marker.broken {
-            Some(why) => why,
-            None if !marker.used => "this comment takes no finding away: remove it".into(),
-            None => continue,
+        let (message, removable) = match (marker.broken, marker.over) {
+            (Some(why), _) => (why, false),
+            (None, Some(day)) => (format!("the comment was good until {day}"), true),
+            (None, None) if !marker.used => ("this comment takes no finding away: remove it".into(), certain),
+            (None, None) => continue,
         };
-        findings.push(Finding::new("SMP604", Severity::Warning, marker.place, message));
+        let mut finding = Finding::new("SMP604", Severity::Warning, marker.place, message);
+        finding.fix =
+            files.get(marker.place.file as usize).filter(|_| removable).and_then(|f| removal(f, marker.place));
+        findings.push(finding);
     }
     suppressed
 }
@@ -76,6 +83,34 @@ impl Marker {
     }
 }
 
+/// The comment with its line, or with the blanks before it. Not of one that says more.
+fn removal(file: &SourceFile, place: Place) -> Option<Fix> {
+    let comment = String::from_utf8_lossy(place.span.of(&file.text)).into_owned();
+    let text = comment.trim_start_matches(['#', '/', '*']).trim_end_matches("*/").trim();
+    let rest = text.strip_prefix("sampan:ignore")?;
+    let rest = rest.strip_prefix("-file").unwrap_or(rest).trim_start();
+    let rest = &rest[rest.find(char::is_whitespace).unwrap_or(rest.len())..];
+    let after_reason = match rest.split_once("reason=\"") {
+        Some((before, after)) => format!("{before} {}", after.split_once('"')?.1),
+        None => rest.to_owned(),
+    };
+    if after_reason.split_whitespace().any(|word| !word.starts_with("until=")) {
+        return None;
+    }
+    let line = file.lines.span_of(&file.text, file.lines.line(place.span.start));
+    let (before, after) = (Span::new(line.start, place.span.start), Span::new(place.span.end, line.end));
+    if !after.of(&file.text).trim_ascii().is_empty() || place.span.end > line.end {
+        return None;
+    }
+    let before = before.of(&file.text);
+    let blank = before.trim_ascii().is_empty();
+    let next = line.end.saturating_add(1).min(file.text.len() as u32);
+    let kept = before.trim_ascii_end().len() as u32;
+    let span = if blank { Span::new(line.start, next) } else { Span::new(line.start + kept, place.span.end) };
+    let edits = vec![Edit { place: Place { file: place.file, span }, text: String::new() }];
+    Some(Fix { title: "remove the comment", edits })
+}
+
 fn marker(file: &SourceFile, index: u32, comment: Span, today: &str) -> Option<Marker> {
     let text = String::from_utf8_lossy(comment.of(&file.text)).into_owned();
     let at = text.find("sampan:ignore")?;
@@ -88,14 +123,16 @@ fn marker(file: &SourceFile, index: u32, comment: Span, today: &str) -> Option<M
     let ids_end = rest.find(|c: char| c.is_whitespace()).unwrap_or(rest.len());
     let ids: Vec<String> =
         rest[..ids_end].split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect();
-    let broken = broken(&ids, &rest[ids_end..], today);
+    let last_day = until(&rest[ids_end..]);
+    let broken = broken(&ids, &rest[ids_end..]);
+    let over = last_day.filter(|day| is_date(day) && *day < today).map(str::to_owned);
     let (scope, module) = if whole_file { (Span::new(0, u32::MAX), None) } else { scope(file, comment) };
     let place = Place { file: index, span: comment };
-    Some(Marker { place, ids, scope, module, broken, used: false })
+    Some(Marker { place, ids, scope, module, broken, over, used: false })
 }
 
 /// What is wrong with a comment, if something is.
-fn broken(ids: &[String], rest: &str, today: &str) -> Option<String> {
+fn broken(ids: &[String], rest: &str) -> Option<String> {
     if ids.is_empty() {
         return Some("the comment names no rule: write sampan:ignore SMP301 reason=\"…\"".into());
     }
@@ -109,11 +146,13 @@ fn broken(ids: &[String], rest: &str, today: &str) -> Option<String> {
     if reason.is_none_or(str::is_empty) {
         return Some("the comment gives no reason: add reason=\"…\"".into());
     }
-    let until = rest.split_once("until=")?.1.split_whitespace().next().unwrap_or_default();
-    if !is_date(until) {
-        return Some(format!("until={until} is no date: write it as 2027-03-31"));
-    }
-    (until < today).then(|| format!("the comment was good until {until}"))
+    let day = until(rest)?;
+    (!is_date(day)).then(|| format!("until={day} is no date: write it as 2027-03-31"))
+}
+
+/// What is written as the last day.
+fn until(rest: &str) -> Option<&str> {
+    Some(rest.split_once("until=")?.1.split_whitespace().next().unwrap_or_default())
 }
 
 /// Whether a text is a date as `2027-03-31`.
@@ -178,7 +217,7 @@ mod tests {
         let start = text.find(word).unwrap() as u32;
         let place = Place { file: 0, span: Span::new(start, start + 1) };
         let mut findings = vec![Finding::new(rule, Severity::Warning, place, "it")];
-        let count = apply(&[file(text)], &mut findings, "2027-01-15");
+        let count = apply(&[file(text)], &mut findings, "2027-01-15", true);
         (count, findings.into_iter().map(|f| f.message).collect())
     }
 

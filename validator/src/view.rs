@@ -2,6 +2,8 @@
 //!
 //! The check is the one of the provider and the API server, `Kind::validate`. What is unknown stays unknown there.
 
+mod references;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -10,18 +12,19 @@ use serde_json::{Map, Value as Json};
 
 use crate::ast::{Literal, Span};
 use crate::eval::definition::{Definition, Kind};
-use crate::eval::expand::{Exists, ResourceView};
+use crate::eval::expand::{BodyView, Exists, Key, ResourceView};
 use crate::eval::graph::{AttributeSchema, Schemas};
 use crate::eval::types::Type;
 use crate::eval::value::{Cause, CauseKind, Data, Marks, Site, Value};
 use crate::finding::{Finding, Place, Severity};
+use crate::plan::Planned;
 
 /// Stands for the provider's namespace where only the form is checked.
 const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
 const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
 /// Set by the server alone.
-const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class"];
+pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class"];
 
 /// One instance of a resource of Sampan.
 #[derive(Debug)]
@@ -31,10 +34,16 @@ pub struct Resource {
     pub address: String,
     /// Depends on this, if it is not certain to exist.
     pub condition: Option<Cause>,
-    /// The head of its block.
-    pub header: Place,
+    /// The head of its block; a plan has none.
+    pub header: Option<Place>,
     /// `lifecycle.prevent_destroy` is written as `true`.
     pub prevent_destroy: bool,
+    /// `module.a["x"].`, or empty.
+    pub module: String,
+    /// Arguments that are the name of another resource of the same module: path, and its address.
+    pub names_of: Vec<(String, String)>,
+    /// What a plan says of it besides, when it comes from one.
+    pub planned: Option<Planned>,
     view: ResourceView,
 }
 
@@ -118,8 +127,43 @@ impl Resource {
             Exists::Maybe(cause) => Some(cause.clone()),
         };
         let address = format!("{prefix}{ty}.{name}{}", view.key);
-        let header = place(view.site);
-        Some(Self { noun, address, condition, header, prevent_destroy: is_protected(definition), view })
+        let (header, prevent_destroy) = (Some(place(view.site)), is_protected(definition));
+        let (module, names_of) = (prefix.to_owned(), references::names_of(definition));
+        Some(Self { noun, address, condition, header, prevent_destroy, module, names_of, planned: None, view })
+    }
+
+    /// One of a plan.
+    pub fn planned(
+        noun: &'static Noun,
+        address: String,
+        ty: &str,
+        name: &str,
+        body: BodyView,
+        planned: Planned,
+    ) -> Self {
+        let (id, site) = ((Kind::Managed, ty.into(), name.into()), Site { file: u32::MAX, start: 0, end: 0 });
+        let view = ResourceView { id, key: Key::Single, exists: Exists::Yes, site, body };
+        let planned = Some(planned);
+        let (module, names_of) = (String::new(), Vec::new());
+        Self { noun, address, condition: None, header: None, prevent_destroy: false, module, names_of, planned, view }
+    }
+
+    /// The address that all instances of the block have in common, within one call of its module.
+    pub fn address_without_key(&self) -> String {
+        format!("{}{}.{}", self.module, self.view.id.1, self.view.id.2)
+    }
+
+    /// What stands at `path` as the schema sees it, without nulls; `None` where it is not known as a whole.
+    pub fn json(&self, path: &str) -> Option<Json> {
+        let Leaf::Known(value) = self.leaf(path) else { return None };
+        let schema = segments(path).iter().try_fold(self.noun.spec_schema(), below);
+        let json = value.is_wholly_known().then(|| to_json(value, schema.unwrap_or(&Json::Null)))?;
+        Some(sampan_schema::normalise::strip_nulls(&json))
+    }
+
+    /// Marks of what stands at an argument, known or not.
+    pub fn marks(&self, name: &str) -> Marks {
+        self.view.body.value(name).map_or(Marks::NONE, Value::deep_marks)
     }
 
     /// What stands at `path`.
@@ -152,12 +196,15 @@ impl Resource {
     }
 
     /// The nearest place to `path` that is written in the resource itself, and where the value comes from if that is
-    /// elsewhere.
-    pub fn place(&self, path: &str) -> (Place, Option<Place>) {
+    /// elsewhere. A plan has no places.
+    pub fn place(&self, path: &str) -> (Option<Place>, Option<Place>) {
+        if self.planned.is_some() {
+            return (None, None);
+        }
         let segments = segments(path);
         let Some((Segment::Name(first), rest)) = segments.split_first() else { return (self.header, None) };
         if let Some(block) = self.view.body.blocks.iter().find(|b| *b.kind == **first) {
-            return (place(block.site), None);
+            return (Some(place(block.site)), None);
         }
         let Some(attribute) = self.view.body.attributes.iter().find(|a| *a.name == **first) else {
             return (self.header, None);
@@ -177,17 +224,36 @@ impl Resource {
             }
             value = rest.next().and_then(|segment| step(at, segment));
         }
-        (best, from)
+        (Some(best), from)
     }
 
-    /// A finding at `path`; weaker when the resource may not exist.
+    /// A finding at `path`; weaker when the resource may not exist. A value that is sensitive is not repeated.
     pub fn finding(&self, rule: &'static str, severity: Severity, path: &str, message: impl Into<String>) -> Finding {
+        let hidden = || format!("{path} has a sensitive value that breaks this rule");
+        let message = if self.is_hidden(path) { hidden() } else { message.into() };
+        self.finding_without_value(rule, severity, path, message)
+    }
+
+    /// The same with a message that repeats no value.
+    pub fn finding_without_value(
+        &self,
+        rule: &'static str,
+        severity: Severity,
+        path: &str,
+        message: String,
+    ) -> Finding {
         let (at, from) = self.place(path);
         let (severity, message) = match &self.condition {
-            None => (severity, message.into()),
-            Some(cause) => (severity.weaker(), format!("{} (if {} makes an instance)", message.into(), cause.needs)),
+            None => (severity, message),
+            Some(cause) => (severity.weaker(), format!("{message} (if {} makes an instance)", cause.needs)),
         };
-        let mut finding = Finding::new(rule, severity, at, message);
+        let mut finding = match (at, &self.planned) {
+            (Some(at), _) => Finding::new(rule, severity, at, message),
+            (None, planned) => {
+                let file = planned.as_ref().map_or("", |planned| &planned.file);
+                Finding::without_place(rule, severity, file.to_owned(), message)
+            }
+        };
         finding.address.clone_from(&self.address);
         path.clone_into(&mut finding.path);
         // A line that holds a secret is not shown.
@@ -257,7 +323,9 @@ impl Resource {
                 let message = format!("{name} is no attribute here: there are {}{hint}", known.join(", "));
                 self.finding("SMP008", Severity::Error, name, message)
             };
-            finding.place = Some(place(attribute.name_site));
+            if self.planned.is_none() {
+                finding.place = Some(place(attribute.name_site));
+            }
             finding.related = None;
             found.push(finding);
         }
@@ -281,17 +349,14 @@ impl Resource {
     fn suggestion(&self, path: &str) -> String {
         let segments = segments(path);
         let Some((Segment::Name(wrong), above)) = segments.split_last() else { return String::new() };
-        let mut schema = Some(self.noun.spec_schema());
-        for segment in above {
-            schema = schema.and_then(|s| match segment {
-                Segment::Name(name) => {
-                    s.pointer("/properties").and_then(|p| p.get(name)).or_else(|| s.get("additionalProperties"))
-                }
-                Segment::Index(_) => s.get("items"),
-            });
-        }
+        let schema = above.iter().try_fold(self.noun.spec_schema(), below);
         let names: Vec<&str> = schema.into_iter().flat_map(properties).map(|(name, _)| name.as_str()).collect();
         did_you_mean(wrong, &names)
+    }
+
+    /// Whether the very value at `path` must not be shown.
+    fn is_hidden(&self, path: &str) -> bool {
+        matches!(self.leaf(path), Leaf::Known(value) if value.deep_marks().has(Marks::SENSITIVE))
     }
 
     fn is_sensitive(&self, path: &str) -> bool {
@@ -305,6 +370,16 @@ impl Resource {
                 None => return false,
             }
         }
+    }
+}
+
+/// The schema of one step below.
+fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
+    match segment {
+        Segment::Name(name) => {
+            schema.pointer("/properties").and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"))
+        }
+        Segment::Index(_) => schema.get("items"),
     }
 }
 

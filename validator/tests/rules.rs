@@ -27,7 +27,8 @@ fn section(page: &str, title: &str) -> Option<Section> {
             continue;
         }
         let (head, text) = part.split_once('\n').unwrap();
-        files.push((head.strip_prefix("hcl ").unwrap().trim().to_owned(), text.to_owned()));
+        let name = head.strip_prefix("hcl ").or_else(|| head.strip_prefix("json ")).unwrap();
+        files.push((name.trim().to_owned(), text.to_owned()));
     }
     Some(Section { files, prose })
 }
@@ -40,9 +41,14 @@ fn run(files: &[(String, String)]) -> Report {
         std::fs::write(path, text).unwrap();
     }
     let mut settings = Settings::new(vec![folder.path().to_owned()], "2027-01-15".into());
+    let plan = folder.path().join("plan.json");
+    settings.plan = plan.is_file().then_some(plan);
     let file = folder.path().join(config::FILE);
     if file.is_file() {
-        settings.required_labels = config::read(&file).unwrap().required_labels;
+        let config = config::read(&file).unwrap();
+        settings.required_labels = config.required_labels;
+        settings.registries = config.registries;
+        settings.budget = config.budget;
     }
     lint(&settings).unwrap()
 }
@@ -67,6 +73,9 @@ fn expected(files: &[(String, String)]) -> Vec<(String, u32, String, String)> {
 fn check(id: &str, title: &str, section: &Section) -> Report {
     let report = run(&section.files);
     let mut wanted = expected(&section.files);
+    // A plan has no comments and no lines: what it says is written below it.
+    let below = [("plan.json".to_owned(), section.prose.replace('`', "").replace("warning: [", "# warning: ["))];
+    wanted.extend(expected(&below).into_iter().map(|(file, _, what, part)| (file, 1, what, part)));
     for finding in &report.findings {
         let (file, line, _) = report.position(finding);
         let what = format!("{} {}", finding.severity.word(), finding.rule);

@@ -7,11 +7,15 @@ use sampan_validator::rules::{RULES, SCHEMA_RULES};
 const INTRODUCTION: &str = "\
 # Rules of `sampan lint`
 
-`sampan lint PATH` reads Terraform configuration without terraform, provider or network. `sampan explain SMP301` prints
-a page of this folder.
+`sampan lint PATH` reads Terraform configuration without terraform, provider or network. `sampan lint --plan plan.json`
+judges what `terraform show -json` says of a plan. `sampan explain SMP301` prints a page of this folder.
 
-Ids below SMP200 are rules of the schema. Provider and API server refuse the same with the same id, as an error.
-SMP200 to SMP699 are about what is risky. From SMP900 on the rules are about the configuration as a text.
+`--fix` makes the safe fixes: those that keep the meaning of the configuration, its format and its comments. `--diff`
+shows them and changes nothing; it ends with 1 if there is something to change. `--changed-since REF` reports only what
+is about files that changed since a commit.
+
+The rules of the second table are those of the schema. Provider and API server refuse the same with the same id, as an
+error. SMP102 to SMP699 of the first table are about what is risky. From SMP900 on the rules are about the configuration as a text.
 
 A rule that could not decide, because a value is unknown, is never a finding. The summary counts these and says what
 they wait for; `-v` lists them.
@@ -29,7 +33,7 @@ that silences nothing is a finding itself.
 | 3 | wrong usage or configuration |
 
 The nearest `.sampanlint.hcl` upwards has the settings `fail_on`, `baseline`, `var_file`, `production` (patterns of
-namespaces), `required_labels`, and the blocks `rule \"SMP301\" { severity = \"error\" }` (or `enabled = false`) and
+namespaces), `required_labels`, `registries` (patterns of registries or repositories), `budget_cpu`, `budget_memory`, and the blocks `rule \"SMP301\" { severity = \"error\" }` (or `enabled = false`) and
 `per_path \"examples/**\" { ignore = [\"SMP303\"] }`.
 ";
 

@@ -15,7 +15,7 @@ use crate::parse::parse;
 use crate::source::Lines;
 
 pub use json::parse_json;
-pub use read::{MAX_BYTES, read_bounded};
+pub use read::{MAX_BYTES, read_bounded, read_up_to};
 
 /// Levels of module calls; more is an error in Terraform's practice and a mistake here.
 const MAX_DEPTH: usize = 64;
@@ -46,6 +46,10 @@ impl SourceFile {
         let lines = Lines::new(&text);
         Self { name, text, lines, ast, overrides }
     }
+    /// `.tf.json`, whose expressions stand in strings.
+    pub fn is_json(&self) -> bool {
+        Path::new(&self.name).extension().is_some_and(|e| e == "json")
+    }
 }
 
 /// One module as it stands in a folder.
@@ -70,6 +74,8 @@ pub struct Tree {
     pub findings: Vec<Finding>,
     /// Calls whose module is not at hand.
     pub missing: Vec<(Place, String)>,
+    /// Threads that parse; 0 and 1 are the caller's alone.
+    pub jobs: usize,
     by_path: HashMap<PathBuf, usize>,
 }
 
@@ -165,18 +171,19 @@ impl Tree {
             calls: BTreeMap::new(),
             incomplete: false,
         };
-        for name in names {
-            let file = path.join(&name);
-            match read_bounded(&file) {
-                Ok(text) => {
-                    let is_override = read::is_override(&name);
-                    let (index, complete) = self.add(shown(&file), text, is_override);
+        let read = |name: &String| read_bounded(&path.join(name)).map(|text| parsed(name, text));
+        let all = crate::parallel::map(&names, self.jobs, read);
+        for (name, read) in names.iter().zip(all) {
+            let file = shown(&path.join(name));
+            match read {
+                Ok(read) => {
+                    let (index, complete) = self.keep(file, read, read::is_override(name));
                     folder.files.push(index);
                     folder.incomplete |= !complete;
                 }
                 Err(why) => {
                     folder.incomplete = true;
-                    self.findings.push(Finding::without_place("SMP908", Severity::Error, shown(&file), why));
+                    self.findings.push(Finding::without_place("SMP908", Severity::Error, file, why));
                 }
             }
         }
@@ -188,8 +195,12 @@ impl Tree {
 
     /// Parses a file; its index, and whether all of it was understood.
     pub fn add(&mut self, name: String, text: Vec<u8>, overrides: bool) -> (u32, bool) {
-        let is_json = Path::new(&name).extension().is_some_and(|e| e == "json");
-        let (ast, diagnostics) = if is_json { parse_json(&text) } else { parse(&text) };
+        let read = parsed(&name, text);
+        self.keep(name, read, overrides)
+    }
+
+    fn keep(&mut self, name: String, read: Parsed, overrides: bool) -> (u32, bool) {
+        let Parsed { text, ast, diagnostics } = read;
         let index = self.files.len() as u32;
         let complete = diagnostics.is_empty();
         for diagnostic in diagnostics {
@@ -198,6 +209,19 @@ impl Tree {
         self.files.push(SourceFile::new(name, text, ast, overrides));
         (index, complete)
     }
+}
+
+/// A file that was read.
+struct Parsed {
+    text: Vec<u8>,
+    ast: Ast,
+    diagnostics: Vec<Diagnostic>,
+}
+
+fn parsed(name: &str, text: Vec<u8>) -> Parsed {
+    let is_json = Path::new(name).extension().is_some_and(|e| e == "json");
+    let (ast, diagnostics) = if is_json { parse_json(&text) } else { parse(&text) };
+    Parsed { text, ast, diagnostics }
 }
 
 fn syntax(file: u32, diagnostic: Diagnostic) -> Finding {

@@ -16,20 +16,28 @@ pub const MAX_BYTES: u64 = 16 << 20;
 /// # Errors
 /// A sentence for people: what is wrong and what to do.
 pub fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    read_up_to(path, MAX_BYTES)
+}
+
+/// The content of a regular file of at most `most` bytes.
+///
+/// # Errors
+/// A sentence for people: what is wrong and what to do.
+pub fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("the file cannot be read: {error}");
     // A pipe would block when it is opened, so this is asked first.
     let meta = std::fs::metadata(path).map_err(failed)?;
     if !meta.is_file() {
         return Err("this is no regular file: rename it, or leave it out".into());
     }
-    let too_long = |len: u64| format!("the file has {len} bytes, and at most {MAX_BYTES} are read: split it");
-    if meta.len() > MAX_BYTES {
+    let too_long = |len: u64| format!("the file has {len} bytes, and at most {most} are read: split it");
+    if meta.len() > most {
         return Err(too_long(meta.len()));
     }
     let mut text = Vec::with_capacity(meta.len() as usize);
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
+    file.take(most + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > most {
         return Err(too_long(text.len() as u64));
     }
     Ok(text)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{sentence, xml};
+use super::{located, xml};
 use crate::finding::Severity;
 use crate::lint::Report;
 
@@ -16,7 +16,7 @@ pub(super) fn render(report: &Report) -> String {
         };
         files.entry(file).or_default().push_str(&format!(
             "    <error line=\"{line}\" column=\"{column}\" severity=\"{severity}\" message=\"{}\" source=\"{}\"/>\n",
-            xml(&sentence(f)),
+            xml(&located(f)),
             f.rule
         ));
     }

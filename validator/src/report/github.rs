@@ -1,6 +1,6 @@
 //! Workflow commands of GitHub Actions.
 
-use super::{sentence, summary};
+use super::{located, summary};
 use crate::finding::Severity;
 use crate::lint::Report;
 
@@ -24,7 +24,7 @@ pub(super) fn render(report: &Report) -> String {
         let (file, title) = (property(&file), property(f.rule));
         out.push_str(&format!(
             "::{command} file={file},line={line},col={column},title={title}::{}\n",
-            data(&sentence(f))
+            data(&located(f))
         ));
     }
     out.push_str(&format!("{}\n", summary(report)));

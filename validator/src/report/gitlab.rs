@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sentence;
+use super::located;
 use crate::finding::Severity;
 use crate::lint::Report;
 
@@ -20,7 +20,7 @@ pub(super) fn render(report: &Report) -> String {
         let fingerprint = if *count == 0 { f.fingerprint() } else { format!("{}-{count}", f.fingerprint()) };
         *count += 1;
         json!({
-            "description": sentence(f), "check_name": f.rule, "fingerprint": fingerprint, "severity": severity,
+            "description": located(f), "check_name": f.rule, "fingerprint": fingerprint, "severity": severity,
             "location": { "path": file, "lines": { "begin": line } },
         })
     };

@@ -23,6 +23,9 @@ pub(super) fn render(report: &Report, detail: Detail) -> String {
         if !f.address.is_empty() {
             out.push_str(&format!("  in {}\n", plain(&f.address)));
         }
+        if let Some(fix) = &f.fix {
+            out.push_str(&format!("  fix: {}, which --fix does\n", fix.title));
+        }
         if let Some(rule) = rules::find(f.rule) {
             out.push_str(&format!("  rule: {}; more with `sampan explain {}`\n", rule.name, rule.id));
         }

@@ -81,7 +81,7 @@ pub(super) fn render(report: &Report) -> String {
         warnings: report.count(Severity::Warning),
         notes: report.count(Severity::Note),
         undetermined: report.undetermined.len(),
-        files: report.tree.files.len(),
+        files: report.files(),
         resources: report.resources,
         suppressed: report.suppressed,
         baselined: report.baselined,

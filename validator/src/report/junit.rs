@@ -1,6 +1,6 @@
 //! JUnit XML: a case for each finding, and one that passes when there is none.
 
-use super::{sentence, summary, xml};
+use super::{located, summary, xml};
 use crate::finding::Severity;
 use crate::lint::Report;
 
@@ -11,7 +11,7 @@ pub(super) fn render(report: &Report) -> String {
         let (file, line, column) = report.position(f);
         let name = xml(&format!("{} {file}:{line}:{column}", f.rule));
         let class = xml(if f.address.is_empty() { &file } else { &f.address });
-        let text = xml(&sentence(f));
+        let text = xml(&located(f));
         let content = match f.severity {
             Severity::Note => format!("<system-out>{text}</system-out>"),
             other => format!("<failure message=\"{text}\" type=\"{}\"/>", other.word()),

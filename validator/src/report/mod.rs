@@ -75,6 +75,14 @@ fn sentence(finding: &Finding) -> String {
     }
 }
 
+/// The same with the address where a place does not tell what it is about.
+fn located(finding: &Finding) -> String {
+    match (finding.place, finding.address.as_str()) {
+        (Some(_), _) | (None, "") => sentence(finding),
+        (None, address) => format!("{address}: {}", sentence(finding)),
+    }
+}
+
 /// Text on one line, without anything that steers a terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) { ' ' } else { c }).collect()
@@ -106,7 +114,7 @@ fn summary(report: &Report) -> String {
         counted(report.count(Warning), "warning"),
         counted(report.count(Note), "note"),
         counted(report.resources, "resource"),
-        counted(report.tree.files.len(), "file")
+        counted(report.files(), "file")
     );
     for (count, what) in [(report.suppressed, "suppressed by comments"), (report.baselined, "in the baseline")] {
         if count > 0 {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::sentence;
-use crate::finding::{Finding, Place, Severity};
+use super::located;
+use crate::finding::{Edit, Finding, Fix, Place, Severity};
 use crate::lint::Report;
 use crate::rules;
 
@@ -52,7 +52,7 @@ fn result(report: &Report, f: &Finding) -> Value {
         place["logicalLocations"] = json!([{ "fullyQualifiedName": f.address, "kind": "resource" }]);
     }
     let mut result = json!({
-        "ruleId": f.rule, "level": level(f.severity), "message": { "text": sentence(f) }, "locations": [place],
+        "ruleId": f.rule, "level": level(f.severity), "message": { "text": located(f) }, "locations": [place],
         "partialFingerprints": { "sampan/v1": f.fingerprint() },
     });
     if let Some((related, text)) = &f.related {
@@ -60,7 +60,22 @@ fn result(report: &Report, f: &Finding) -> Value {
         location["message"] = json!({ "text": text });
         result["relatedLocations"] = json!([location]);
     }
+    if let Some(fix) = &f.fix {
+        result["fixes"] = json!([changes(report, fix)]);
+    }
     result
+}
+
+fn changes(report: &Report, fix: &Fix) -> Value {
+    let file = fix.edits.first().and_then(|edit| report.tree.files.get(edit.place.file as usize));
+    let name = file.map_or("", |file| &file.name);
+    let one =
+        |edit: &Edit| json!({ "deletedRegion": region(report, edit.place), "insertedContent": { "text": edit.text } });
+    let replacements: Vec<Value> = fix.edits.iter().map(one).collect();
+    json!({
+        "description": { "text": fix.title },
+        "artifactChanges": [{ "artifactLocation": { "uri": uri(name) }, "replacements": replacements }],
+    })
 }
 
 fn rule(id: &str) -> Value {
@@ -88,6 +103,7 @@ pub(super) fn render(report: &Report) -> String {
                 "rules": ids.into_iter().map(rule).collect::<Vec<_>>(),
             } },
             "columnKind": "utf16CodeUnits",
+            "properties": { "suppressed": report.suppressed, "baselined": report.baselined },
             "results": report.findings.iter().map(|f| result(report, f)).collect::<Vec<_>>(),
         }],
     });

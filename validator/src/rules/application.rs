@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Meta, Sink, rule};
+use crate::config::matches;
 use crate::finding::Severity;
+use crate::plan::{Change, Planned};
 use crate::view::{Leaf, Resource};
 
 fn is_application(resource: &Resource) -> bool {
@@ -113,13 +115,50 @@ impl Check for UnprotectedProduction {
         &Self::META
     }
     fn resource(&self, r: &Resource, out: &mut Sink<'_>) {
-        if r.noun.name != "namespace" || r.prevent_destroy || is_production(r, &Self::META, out) != Some(true) {
+        // A plan does not say what is protected, and what it destroys is seen in `change`.
+        if r.noun.name != "namespace"
+            || r.planned.is_some()
+            || r.prevent_destroy
+            || is_production(r, &Self::META, out) != Some(true)
+        {
             return;
         }
         let message = "a production namespace that a plan may destroy: write lifecycle { prevent_destroy = true }";
         let mut finding = r.finding(Self::META.id, Self::META.severity, "", message);
-        finding.place = Some(r.header);
+        finding.place = r.header;
         out.push(finding);
+    }
+    fn change(&self, r: &Resource, planned: &Planned, out: &mut Sink<'_>) {
+        let what = match planned.change {
+            Change::Delete => "deletes",
+            Change::Replace => "deletes and makes anew",
+            _ => return,
+        };
+        if r.noun.name == "namespace" && is_production(r, &Self::META, out) == Some(true) {
+            let message = format!("the plan {what} a production namespace, with everything in it");
+            out.push(r.finding(Self::META.id, Severity::Error, "", message));
+        }
+    }
+}
+
+rule!(RegistryNotAllowed, "SMP405", "registry-not-allowed", Error);
+impl Check for RegistryNotAllowed {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn resource(&self, r: &Resource, out: &mut Sink<'_>) {
+        let (path, allowed) = ("container.image", &out.settings.registries);
+        if !is_application(r) || allowed.is_empty() {
+            return;
+        }
+        let Some(image) = out.known(&Self::META, r, path).and_then(|leaf| leaf.text()) else { return };
+        let Ok(image) = sampan_schema::image_ref::parse(image) else { return };
+        let repository = image.repository();
+        let is_allowed = |pattern: &String| matches(pattern, &image.host) || matches(pattern, &repository);
+        if !allowed.iter().any(is_allowed) {
+            let message = format!("{repository} is of no registry that is allowed: {}", allowed.join(", "));
+            out.push(r.finding(Self::META.id, Self::META.severity, path, message));
+        }
     }
 }
 
@@ -164,7 +203,7 @@ impl Check for SameIdentity {
                 let message =
                     format!("{} is the same {} as {}", r.noun.id(namespace, name), r.noun.name, first.address);
                 let mut finding = r.finding(Self::META.id, Severity::Error, "name", message);
-                finding.related = Some((first.header, "the other one".into()));
+                finding.related = first.header.map(|place| (place, "the other one".into()));
                 out.push(finding);
             } else {
                 seen.insert((r.noun.name, namespace, name), r);

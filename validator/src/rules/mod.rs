@@ -1,20 +1,25 @@
 //! The rules of the linter. One is a struct and a page in `rules/` beside the sources: the page is what
 //! `sampan explain` prints, the page of the website, and the test.
 //!
-//! Ids below SMP200 are of the schema: provider and API server refuse the same with the same id. From SMP900 on they are
-//! about the configuration as a text.
+//! Ids below SMP200 are of the schema, as far as they are no rules here: provider and API server refuse the same with the
+//! same id. From SMP900 on they are about the configuration as a text.
 
 mod application;
+mod change;
 mod gray_policy;
 pub mod module;
+mod relation;
+mod scaling_rule;
 mod secret;
 mod source;
+mod traffic;
 
 use std::collections::BTreeSet;
 
-use crate::eval::value::Cause;
-use crate::finding::{Finding, Severity, Undetermined};
+use crate::eval::value::{Cause, Value};
+use crate::finding::{Finding, Place, Severity, Undetermined};
 use crate::lint::Settings;
+use crate::plan::Planned;
 use crate::view::{Leaf, Resource};
 
 pub use module::ModuleView;
@@ -42,10 +47,25 @@ pub trait Check: Sync {
     fn meta(&self) -> &'static Meta;
     /// One instance of a resource.
     fn resource(&self, _resource: &Resource, _out: &mut Sink<'_>) {}
+    /// One instance that a plan keeps, changes or deletes.
+    fn change(&self, _resource: &Resource, _planned: &Planned, _out: &mut Sink<'_>) {}
     /// One module as it is written.
     fn module(&self, _module: &ModuleView<'_>, _out: &mut Sink<'_>) {}
+    /// One output of a root module.
+    fn output(&self, _output: &Output, _out: &mut Sink<'_>) {}
     /// All instances of a configuration together.
     fn all(&self, _resources: &[Resource], _out: &mut Sink<'_>) {}
+}
+
+/// An output of a root module.
+#[derive(Debug)]
+pub struct Output {
+    pub name: String,
+    /// Where its value is written.
+    pub place: Place,
+    pub value: Value,
+    /// It is, or may be, declared as sensitive.
+    pub sensitive: bool,
 }
 
 /// Where a rule puts what it found.
@@ -103,18 +123,32 @@ pub(crate) use rule;
 
 /// Every rule of the linter, by id.
 pub static RULES: &[&dyn Check] = &[
+    &scaling_rule::ColdZero,
+    &scaling_rule::IdleRule,
+    &scaling_rule::ExtremeTarget,
+    &scaling_rule::Flapping,
+    &scaling_rule::OverQuota,
+    &scaling_rule::ReplicasAndRule,
+    &scaling_rule::CompetingRules,
     &gray_policy::OpenEnd,
     &gray_policy::BigFirstStep,
     &gray_policy::NoStop,
     &gray_policy::NoAnalysis,
     &gray_policy::NoRollback,
+    &traffic::EmptyStep,
     &gray_policy::GrayWithoutReadiness,
+    &traffic::ShadowedMatch,
+    &change::ReleaseWithoutPolicy,
     &application::FloatingImage,
     &application::NoReadiness,
     &application::SingleInstance,
     &application::NoGrace,
     &application::UnprotectedProduction,
     &secret::LiteralSecret,
+    &secret::SensitiveLeak,
+    &application::RegistryNotAllowed,
+    &scaling_rule::OverBudget,
+    &scaling_rule::OversizedMinimum,
     &application::MissingLabels,
     &source::Unpinned,
     &source::BadSuppression,
@@ -123,6 +157,7 @@ pub static RULES: &[&dyn Check] = &[
     &source::DuplicateKey,
     &source::DeprecatedForm,
     &source::UnusedDeclaration,
+    &relation::NamespaceMismatch,
     &application::SameIdentity,
     &source::ModuleArgument,
     &source::Unreadable,
@@ -152,9 +187,9 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP019", "The name of a port is no DNS label."),
     ("SMP020", "A text is no reference of an image."),
     ("SMP021", "A probe has not exactly one kind of check."),
-    ("SMP022", "A probe refers to a port that the application does not have."),
+    ("SMP022", "One try of a probe may take longer than the time between two."),
     ("SMP023", "`success_threshold` is above 1 where it has to be 1."),
-    ("SMP024", "A header or path of a probe is malformed."),
+    ("SMP024", "A probe or hook refers to a port that the application does not have."),
     ("SMP025", "The name of an environment variable is malformed."),
     ("SMP026", "The environment is larger than 256 KiB."),
     ("SMP027", "A key of `env_refs` is no variable name, or is set in `env` too."),
@@ -165,27 +200,27 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP033", "No backend of a rule has a weight above 0."),
     ("SMP034", "A port of a backend is none."),
     ("SMP035", "A number is no HTTP status."),
-    ("SMP036", "The times of a probe do not fit each other."),
+    ("SMP036", "A header of a probe or hook is malformed."),
     ("SMP037", "`min_ready_seconds` leaves no time for a release."),
     ("SMP038", "A namespace's quota does not allow so many applications or instances."),
-    ("SMP046", "The weights or instances of steps do not rise."),
+    ("SMP046", "The weights of steps do not rise."),
     ("SMP047", "A step has both a weight and matches."),
     ("SMP048", "An attribute does not belong to the strategy `batch`."),
-    ("SMP049", "A step has no instance."),
-    ("SMP050", "A step does not say which share it takes."),
+    ("SMP049", "A step has no instance, or does not say how far it goes."),
+    ("SMP050", "A step has fewer instances than an earlier one."),
     ("SMP051", "The first step is larger than half of the instances."),
     ("SMP052", "An attribute belongs to another strategy."),
     ("SMP053", "A pause has not exactly one of `duration_seconds` and `manual`."),
     ("SMP054", "A weight has more than two decimals."),
     ("SMP055", "A step names an analysis that there is not."),
-    ("SMP056", "Analyses are not allowed or needed here."),
+    ("SMP056", "An attribute of an analysis does not belong to its type, or its name is malformed."),
     ("SMP057", "A match has no condition, or one that could never hold."),
     ("SMP058", "A comparison has not the values that its type takes."),
     ("SMP059", "A text is no regular expression."),
-    ("SMP060", "A header of the gateway cannot be matched."),
-    ("SMP061", "A text is no network."),
+    ("SMP060", "A text is no network."),
+    ("SMP061", "A text is no name of a header or cookie, or one of the gateway's own headers."),
     ("SMP062", "`sticky` does not say which header, or says too much."),
-    ("SMP063", "An attribute of an analysis does not belong to its type."),
+    ("SMP063", "A match is written twice."),
     ("SMP064", "`max_surge` is not 0 with `InPlaceOnly`."),
     ("SMP067", "`pre_stop` has not exactly one of `exec` and `sleep_seconds`."),
     ("SMP068", "`pre_stop` sleeps as long as the instance has to end."),

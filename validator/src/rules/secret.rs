@@ -1,7 +1,8 @@
 //! Secrets in plain text. No message repeats one.
 
-use super::{Check, Meta, Sink, rule};
+use super::{Check, Meta, Output, Sink, rule};
 use crate::eval::value::{Marks, Value};
+use crate::finding::Finding;
 use crate::view::{Leaf, Resource};
 
 /// Parts of a name that promise a secret.
@@ -32,6 +33,31 @@ impl Check for LiteralSecret {
                     out.push(r.finding(Self::META.id, Self::META.severity, &path, why));
                 }
             }
+        }
+    }
+}
+
+/// What everybody sees who may read an object.
+const PLAIN: &[&str] = &["namespace", "name", "description", "labels", "hostnames"];
+
+rule!(SensitiveLeak, "SMP402", "sensitive-leak", Error);
+impl Check for SensitiveLeak {
+    fn meta(&self) -> &'static Meta {
+        &Self::META
+    }
+    fn resource(&self, r: &Resource, out: &mut Sink<'_>) {
+        for path in PLAIN {
+            // A sensitive value is one whether it is known or not.
+            if r.marks(path).has(Marks::SENSITIVE) {
+                let message = format!("a sensitive value reaches {path}, which the server shows to every reader");
+                out.push(r.finding_without_value(Self::META.id, Self::META.severity, path, message));
+            }
+        }
+    }
+    fn output(&self, output: &Output, out: &mut Sink<'_>) {
+        if output.value.deep_marks().has(Marks::SENSITIVE) && !output.sensitive {
+            let message = format!("the output {} shows a sensitive value: write sensitive = true", output.name);
+            out.push(Finding::new(Self::META.id, Self::META.severity, output.place, message));
         }
     }
 }

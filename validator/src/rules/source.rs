@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Meta, ModuleView, Sink, rule};
-use crate::ast::{Ast, Block, Body, Expr, Key, Span, Step};
-use crate::finding::{Finding, Place};
+use crate::ast::{Ast, Block, Body, Expr, ExprId, Key, Part, Span, Step, Template};
+use crate::finding::{Edit, Finding, Fix, Place};
 
 rule!(Syntax, "SMP900", "syntax", Error);
 impl Check for Syntax {
@@ -102,19 +102,27 @@ impl Check for DeprecatedForm {
     }
     fn module(&self, module: &ModuleView<'_>, out: &mut Sink<'_>) {
         for source in &module.sources {
+            // Made only where it is asked.
+            let around = std::cell::LazyCell::new(|| Surroundings::of(source.ast));
             for id in source.ast.ids() {
                 let span = source.ast.span(id);
                 match source.ast.expr(id) {
                     Expr::Template(t) if t.is_wrapper() && !t.heredoc => {
                         let message = "\"${…}\" alone means the expression itself: write it without quotes".to_owned();
-                        out.push(finding(&Self::META, source.file, span, message));
+                        let mut finding = finding(&Self::META, source.file, span, message);
+                        finding.fix = around.unwrap(id, t, source.file);
+                        out.push(finding);
                     }
-                    Expr::Traversal { steps, .. } => {
+                    Expr::Traversal { source: from, steps } => {
+                        let mut end = source.ast.span(*from).end;
                         for step in steps {
                             if let Step::LegacyIndex { index, span } = step {
                                 let message = format!("\".{index}\" is the old form of an index: write [{index}]");
-                                out.push(finding(&Self::META, source.file, *span, message));
+                                let mut finding = finding(&Self::META, source.file, *span, message);
+                                finding.fix = around.brackets(*from, index, Span::new(end, span.end), source.file);
+                                out.push(finding);
                             }
+                            end = step.span().end;
                         }
                     }
                     _ => {}
@@ -124,9 +132,77 @@ impl Check for DeprecatedForm {
     }
 }
 
+/// What stands around each expression of a file, to know where parentheses are needed.
+struct Surroundings<'a> {
+    ast: &'a Ast,
+    parents: BTreeMap<ExprId, ExprId>,
+    keys: BTreeSet<ExprId>,
+}
+
+impl<'a> Surroundings<'a> {
+    fn of(ast: &'a Ast) -> Self {
+        let (mut parents, mut keys) = (BTreeMap::new(), BTreeSet::new());
+        for id in ast.ids() {
+            let expr = ast.expr(id);
+            expr.children(&mut |child| {
+                parents.insert(child, id);
+            });
+            if let Expr::Object(entries) = expr {
+                keys.extend(entries.iter().filter_map(|e| match e.key {
+                    Key::Expr(key) => Some(key),
+                    Key::Name(_) => None,
+                }));
+            }
+        }
+        Self { ast, parents, keys }
+    }
+
+    /// Writes `[0]` for `.0`, which is at `span` with its point.
+    fn brackets(&self, source: ExprId, index: &str, span: Span, file: u32) -> Option<Fix> {
+        // After `.*` the old form is about each element, and the new one about all.
+        let in_splat = matches!(self.ast.expr(source), Expr::SplatItem);
+        let lost = self.ast.comments.iter().any(|comment| span.contains(comment.span));
+        let edits = vec![Edit { place: Place { file, span }, text: format!("[{index}]") }];
+        (!in_splat && !lost).then_some(Fix { title: "write the index in brackets", edits })
+    }
+
+    /// Takes away `"${` and `}"`, and leaves everything between them as it is.
+    fn unwrap(&self, id: ExprId, template: &Template, file: u32) -> Option<Fix> {
+        let [Part::Interpolation(inner)] = template.parts.as_slice() else { return None };
+        let (outer, span) = (self.ast.span(id), self.ast.span(*inner));
+        let lost = |comment: Span| outer.contains(comment) && !span.contains(comment);
+        if self.ast.comments.iter().any(|comment| lost(comment.span)) {
+            return None;
+        }
+        let simple = self.ast.path(*inner).is_some()
+            || matches!(self.ast.expr(*inner), Expr::Call { .. } | Expr::Parentheses(_));
+        let closed = simple || matches!(self.ast.expr(*inner), Expr::List(_) | Expr::Object(_) | Expr::Literal(_));
+        let parentheses = match self.parents.get(&id).map(|parent| self.ast.expr(*parent)) {
+            // A bare word there would be a text.
+            Some(Expr::Object(_)) if self.keys.contains(&id) => true,
+            Some(Expr::Traversal { .. } | Expr::Splat { .. }) => !simple,
+            Some(Expr::Binary { .. } | Expr::Unary { .. } | Expr::Conditional { .. } | Expr::For(_)) => !closed,
+            _ => false,
+        };
+        let text = |open: &str| if parentheses { open.to_owned() } else { String::new() };
+        let edit = |start, end, text| Edit { place: Place { file, span: Span::new(start, end) }, text };
+        let edits = vec![edit(outer.start, span.start, text("(")), edit(span.end, outer.end, text(")"))];
+        Some(Fix { title: "remove the quotes around the expression", edits })
+    }
+}
+
 /// Every reference of a file: `var.a`, `local.b`, `data.t.n`, `module.m`.
 fn references(ast: &Ast, found: &mut BTreeSet<String>) {
-    for id in ast.ids() {
+    // The root of a longer path is no reference of its own.
+    let root_of = |id| match ast.expr(id) {
+        Expr::Traversal { source, .. } => Some(*source),
+        _ => None,
+    };
+    let mut is_root = vec![false; ast.len()];
+    for root in ast.ids().filter_map(root_of) {
+        is_root[root.0 as usize] = true;
+    }
+    for id in ast.ids().filter(|id| !is_root[id.0 as usize]) {
         let Some(path) = ast.path(id) else { continue };
         let root = &*path.root.text;
         let attr = |n| path.attr(n).map(|name| name.text.to_string());

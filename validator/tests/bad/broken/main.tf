@@ -1,0 +1,3 @@
+resource "sampan_namespace" "a" {
+  name = = "a"
+}
