@@ -195,3 +195,44 @@ fn five_hundred_resources_are_made_and_removed_fifty_at_a_time() {
     assert!(gone.contains("500 destroyed"), "{gone}");
     assert_eq!(count(&dev, "namespaces"), 0);
 }
+
+#[test]
+fn labels_of_the_provider_block_are_on_every_resource_and_follow_it() {
+    if !require() {
+        return;
+    }
+    let dev = Dev::start();
+    let terraform = dev.terraform();
+    let resources = "resource \"sampan_namespace\" \"it\" {\n  name = \"labelled\"\n}\n\
+                     resource \"sampan_config_map\" \"it\" {\n  namespace = sampan_namespace.it.name\n  \
+                     name      = \"settings\"\n  labels    = { own = \"1\", stage = \"live\" }\n  \
+                     data      = { A = \"1\" }\n}\n";
+    let head = |labels: &str| HEAD.replace("provider \"sampan\" {}", &format!("provider \"sampan\" {{\n{labels}}}\n"));
+    let labels = |path: &str| {
+        let mut found = dev.api("GET", path, &serde_json::Value::Null).json()["labels"].clone();
+        if found.is_null() {
+            found = serde_json::json!({});
+        }
+        found
+    };
+    let steps = [
+        ("default_labels = { team = \"a\", stage = \"test\" }\n", "2 added, 0 changed", "a"),
+        ("default_labels = { team = \"b\", stage = \"test\" }\n", "0 added, 2 changed", "b"),
+        ("", "0 added, 2 changed", ""),
+    ];
+    for (block, said, team) in steps {
+        terraform.write("main.tf", &format!("{}{resources}", head(block)));
+        let applied = terraform.apply(&[]).text();
+        assert!(applied.contains(&format!("{said}, 0 destroyed")), "{block}: {applied}");
+        let mut wanted = serde_json::json!({ "own": "1", "stage": "live" });
+        let mut bare = serde_json::json!({});
+        if !team.is_empty() {
+            (wanted["team"], bare["team"], bare["stage"]) = (team.into(), team.into(), "test".into());
+        }
+        assert_eq!(labels("/v1/namespaces/labelled/config-maps/settings"), wanted);
+        assert_eq!(labels("/v1/namespaces/labelled"), bare);
+        assert_eq!(terraform.plan_is_empty(&[]), Ok(()), "{block}");
+        assert_eq!(terraform.refresh_is_empty(&[]), Ok(()), "{block}");
+    }
+    terraform.destroy(&[]);
+}
