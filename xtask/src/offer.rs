@@ -116,7 +116,7 @@ fn typename(ty: &Type) -> String {
             let members: Vec<String> = of.iter().map(|(name, ty)| format!("{name}: {}", typename(ty))).collect();
             format!("Object({})", members.join(", "))
         }
-        other => format!("{other:?}"),
+        Type::Tuple(of) => format!("Tuple({})", of.iter().map(typename).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Entry<'a> {
 /// 1980-01-01, the first day there is.
 const DATE: u16 = 1 << 5 | 1;
 /// Made on Unix, so that permissions count; version 2.0.
-const MADE_BY: u16 = 3 << 8 | 20;
+const MADE_BY: u16 = 0x0314;
 const NEEDS: u16 = 20;
 
 /// The archive.
