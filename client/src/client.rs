@@ -323,6 +323,14 @@ impl Client {
         Ok(request)
     }
 
+    /// The living tokens, without what is secret in them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
+        self.items("token_list", "", "", &[]).await
+    }
+
     /// Makes a token. One try only: the answer to a first one that was lost would be the token, and nobody would have it.
     ///
     /// # Errors

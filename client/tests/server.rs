@@ -353,3 +353,22 @@ async fn a_certificate_of_an_own_authority_is_trusted_when_it_is_set() {
     assert!(error.contains("certificate"), "{error}");
     client(Some(pair.cert.pem())).server().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_token_is_made_in_one_try_and_revoked_in_several() {
+    let made = json!({ "id": "t1", "token": "s3cret", "name": "ci", "role": "admin" });
+    let script = Script::default()
+        .then(200, server())
+        .raw(503, "retry-after: 0", "")
+        .then(201, made)
+        .raw(503, "retry-after: 0", "")
+        .then(200, json!({ "id": "t1" }));
+    let client = client(&script).await;
+    let new = sampan_schema::token::NewToken { name: "ci".into(), role: "admin".into(), ttl_seconds: 60 };
+    client.make_token(&new).await.unwrap_err();
+    assert_eq!(client.make_token(&new).await.unwrap().token, "s3cret");
+    assert_eq!(client.revoke_token("t1").await.unwrap().id, "t1");
+    let asked = script.asked();
+    assert_eq!(asked[1..], ["POST /v1/tokens", "POST /v1/tokens", "DELETE /v1/tokens/t1", "DELETE /v1/tokens/t1"]);
+    assert!(client.revoke_token("../namespaces").await.unwrap_err().to_string().contains("is no id"));
+}

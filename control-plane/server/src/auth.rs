@@ -38,7 +38,8 @@ impl Fresh {
     /// # Errors
     /// When the kernel's source of randomness cannot be read.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { id: random_hex(8)?, token: format!("sampan_{}", random_hex(32)?) })
+        let token = format!("sampan_{}", random_hex(32)?);
+        Ok(Self { id: random_hex(8)?, token })
     }
 
     /// # Errors
