@@ -5,3 +5,9 @@ per_path "**resources/**" {
 per_path "**data-sources/**" {
   ignore = ["SMP901", "SMP904"]
 }
+per_path "**functions/**" {
+  ignore = ["SMP901"]
+}
+per_path "**ephemeral-resources/**" {
+  ignore = ["SMP901"]
+}

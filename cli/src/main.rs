@@ -26,6 +26,7 @@ mod server;
 mod signals;
 mod simulate;
 mod target;
+mod token;
 mod version;
 
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ enum Verb {
     Restart(restart::Args),
     /// Releases of an application.
     Rollout(rollout::Args),
+    /// Tokens of the API that end by themselves.
+    Token(token::Args),
     /// Say what this host offers to a node, and what to install.
     Doctor,
     /// Prove what an isolation class does on this host: boundary, in-place updates, ends.
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Exec(args) => exec::run(args, connection, out).await,
         Verb::Restart(args) => restart::run(args, connection, out).await,
         Verb::Rollout(args) => rollout::run(args, connection, out).await,
+        Verb::Token(args) => token::run(args, connection, out).await,
         Verb::Doctor => doctor::run(out),
         Verb::Conformance(args) => conformance::run(args, out).await,
         Verb::Simulate(args) => simulate::run(args, out),

@@ -31,6 +31,7 @@ fn an_absent_server_is_named_with_the_setting() {
         vec!["rollout", "promote", "a/b"],
         vec!["rollout", "undo", "a/b"],
         vec!["rollout", "history", "a/b"],
+        vec!["token", "list"],
     ] {
         let output = run(sampan(&verb).env("SAMPAN_ENDPOINT", &endpoint));
         let shown = text(&output.stderr).replace(&endpoint, "[endpoint]");
@@ -64,6 +65,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
         (vec!["dev"], "--data-dir"),
         (vec!["dev", "--data-dir", "/tmp/x", "--cri-endpoint", "tcp://x"], "must be unix:///"),
         (vec!["conformance"], "--isolation"),
+        (vec!["token", "create", "ci", "--ttl", "30s"], "1m to 24h"),
+        (vec!["token", "create", "ci", "--role", "root"], "read_only"),
     ] {
         let output = run(&mut sampan(&verb));
         let shown = text(&output.stderr);
@@ -213,4 +216,18 @@ fn log_lines_begin_with_their_instance() {
     assert_eq!(text(&run(&mut sampan(&args)).stdout), "w-1 | one\nw-2 | two\n");
     args.extend(["--instance", "w-1"]);
     assert_eq!(text(&run(&mut sampan(&args)).stdout), "one\ntwo\n");
+}
+
+#[test]
+fn a_token_is_alone_on_stdout_when_it_is_made() {
+    let server = Server::start(|target, _, body| {
+        assert_eq!((target, body), ("POST /v1/tokens", r#"{"name":"ci","role":"read_only","ttl_seconds":900}"#));
+        let made = json!({ "id": "t1", "name": "ci", "role": "read_only", "create_time": "", "made_by": "",
+                           "expire_time": "2030-01-01T00:00:00.000Z", "token": "sampan_s3cret" });
+        (201, made.to_string())
+    });
+    let output = run(sampan(&["token", "create", "ci"]).env("SAMPAN_ENDPOINT", server.endpoint()));
+    assert_eq!(text(&output.stdout), "sampan_s3cret\n", "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("t1 ends at 2030-01-01") && !said.contains("s3cret"), "{said}");
 }

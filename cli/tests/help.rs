@@ -8,7 +8,7 @@ use common::{run, sampan, text};
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 28] = [
+    let verbs: [&[&str]; 32] = [
         &[],
         &["dev"],
         &["server"],
@@ -26,6 +26,10 @@ fn every_verb_explains_itself() {
         &["rollout", "abort"],
         &["rollout", "undo"],
         &["rollout", "history"],
+        &["token"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "revoke"],
         &["doctor"],
         &["conformance"],
         &["simulate"],

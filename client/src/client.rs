@@ -10,6 +10,7 @@ use sampan_schema::operation::Operation;
 use sampan_schema::revision::Revision;
 use sampan_schema::rollout::Rollout;
 use sampan_schema::scaling::Scaling;
+use sampan_schema::token::{MadeToken, NewToken, TokenInfo};
 use sampan_schema::{API_VERSION, Kind, name};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -322,6 +323,42 @@ impl Client {
         Ok(request)
     }
 
+    /// The living tokens, without what is secret in them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
+        self.items("token_list", "", "", &[]).await
+    }
+
+    /// Makes a token. One try only: the answer to a first one that was lost would be the token, and nobody would have it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn make_token(&self, new: &NewToken) -> Result<MadeToken, Error> {
+        let body = json!({ "name": new.name, "role": new.role, "ttl_seconds": new.ttl_seconds });
+        self.call("token_create", ("", ""), &[], Some(body)).await
+    }
+
+    /// Lets a token end `ttl` from now, or when it would have ended, if that is later.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::is_not_found`] when it is over.
+    pub async fn renew_token(&self, id: &str, ttl: Duration) -> Result<TokenInfo, Error> {
+        self.server().await?;
+        let mut request = Self::request("token_renew", "", id, &[])?;
+        request.body = Some(json!({ "ttl_seconds": ttl.as_secs() }));
+        self.json(request).await
+    }
+
+    /// Revokes a token and all that were made with it.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::is_not_found`] when the server has forgotten it.
+    pub async fn revoke_token(&self, id: &str) -> Result<TokenInfo, Error> {
+        self.call("token_revoke", ("", id), &[], None).await
+    }
+
     /// Any endpoint by its name in the API table, for what has no method of its own.
     ///
     /// # Errors
@@ -335,7 +372,8 @@ impl Client {
     ) -> Result<T, Error> {
         self.server().await?;
         let mut request = Self::request(endpoint, ns, name, query)?;
-        request.retry = request.method == Method::GET;
+        // What is gone stays so, however often it is deleted.
+        request.retry = request.method == Method::GET || request.method == Method::DELETE;
         request.body = body;
         self.json(request).await
     }
@@ -383,7 +421,7 @@ impl Client {
             }
         }
         if row.path.contains("{id}") && !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
-            return Err(wrong(&format!("{name:?} is no id of an operation")));
+            return Err(wrong(&format!("{name:?} is no id: letters, digits, - and _")));
         }
         let mut target = row.url(ns, name);
         for (i, (key, value)) in query.iter().enumerate() {

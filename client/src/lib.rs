@@ -9,7 +9,7 @@ mod transport;
 pub use client::{Client, Delete, Precondition, ReleaseVerb, Taken};
 pub use error::Error;
 pub use object::{DryRun, Isolation, Object, Page, ServerInfo, Written};
-pub use transport::{Config, Token};
+pub use transport::{Config, Secret, Token};
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

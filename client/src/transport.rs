@@ -50,6 +50,20 @@ pub struct Config {
     pub timeout: Duration,
     /// Further tries after connection errors, 429, 502, 503 and 504.
     pub retries: u32,
+    /// URL of the proxy; without it that of the environment (`HTTPS_PROXY`, `NO_PROXY`), and none for loopback.
+    pub proxy: Option<Secret>,
+    /// Certificates in PEM form that are trusted beside those of the system.
+    pub ca_certificates: Option<String>,
+}
+
+/// Text that may hold a password: not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 impl Config {
@@ -61,6 +75,8 @@ impl Config {
             user_agent: concat!("sampan-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeout: Duration::from_secs(30),
             retries: 4,
+            proxy: None,
+            ca_certificates: None,
         }
     }
 }
@@ -82,6 +98,8 @@ pub(crate) struct Transport {
     pub config: Config,
     base: String,
     loopback: bool,
+    proxy: Option<reqwest::Proxy>,
+    certificates: Vec<reqwest::Certificate>,
     http: OnceLock<reqwest::Client>,
     token: Mutex<Option<HeaderValue>>,
 }
@@ -97,9 +115,7 @@ impl Transport {
         let wrong = |why: &str| Error::Settings(format!("the endpoint {:?} {why}", config.endpoint));
         let url = Url::parse(&config.endpoint).map_err(|e| wrong(&format!("is no URL: {e}")))?;
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost"
-            || host.ends_with(".localhost")
-            || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let loopback = is_loopback(host);
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}
@@ -113,7 +129,10 @@ impl Transport {
             return Err(Error::Settings("the endpoint holds a user name or password: use the token".to_owned()));
         }
         let base = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { config, base, loopback, http: OnceLock::new(), token: Mutex::new(None) })
+        let proxy = config.proxy.as_ref().map(|proxy| the_proxy(&proxy.0, url.scheme() == "http")).transpose()?;
+        let certificates = config.ca_certificates.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        let http = OnceLock::new();
+        Ok(Self { config, base, loopback, proxy, certificates, http, token: Mutex::new(None) })
     }
 
     pub fn endpoint(&self) -> &str {
@@ -125,12 +144,16 @@ impl Transport {
             return Ok(client);
         }
         let mut builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        if self.loopback {
-            builder = builder.no_proxy();
-        }
+        builder = match &self.proxy {
+            Some(proxy) => builder.proxy(proxy.clone()),
+            None if self.loopback => builder.no_proxy(),
+            None => builder,
+        };
         if self.base.starts_with("http://") {
             // Redirects are not followed, so no certificate is ever checked: spares reading those of the system.
             builder = builder.tls_certs_only([]);
+        } else if !self.certificates.is_empty() {
+            builder = builder.tls_certs_merge(self.certificates.clone());
         }
         let client = builder
             .connect_timeout(Duration::from_secs(10))
@@ -207,6 +230,7 @@ impl Transport {
 
     async fn refusal(&self, request: &Request, answer: Response) -> Error {
         let status = answer.status().as_u16();
+        let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = answer.bytes().await.unwrap_or_default();
         let problem: Option<Problem> = serde_json::from_slice(&body).ok();
         match problem {
@@ -224,7 +248,13 @@ impl Transport {
                     path(&request.target)
                 ),
             },
-            None => self.foreign(request, status, &body),
+            None => match (self.foreign(request, status, &body), id) {
+                // What stands in between may have noted it too.
+                (Error::Foreign { endpoint, request, status, body }, Some(id)) => {
+                    Error::Foreign { endpoint, request, status, body: format!("{body} [request {id}]") }
+                }
+                (error, _) => error,
+            },
         }
     }
 
@@ -237,6 +267,37 @@ impl Transport {
             body: text.chars().filter(|c| !c.is_control()).take(200).collect(),
         }
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The proxy of a URL. `clear`: requests go through it as they are, with the token. Errors do not repeat the URL, which
+/// may hold a password.
+fn the_proxy(text: &str, clear: bool) -> Result<reqwest::Proxy, Error> {
+    let wrong = |why: &str| Error::Settings(format!("the proxy {why}"));
+    let url = Url::parse(text).map_err(|e| wrong(&format!("is no URL: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("must be http://HOST:PORT or https://HOST:PORT"));
+    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    if clear && !is_loopback(host) {
+        return Err(wrong("would see the token in the clear, since the endpoint is http: use https, or no proxy"));
+    }
+    reqwest::Proxy::all(text).map_err(|e| wrong(&cause_of(&e)))
+}
+
+/// The certificates of a PEM text, at least one.
+fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, Error> {
+    let wrong = |why: String| Error::Settings(format!("the CA certificates cannot be used: {why}"));
+    let all = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| wrong(cause_of(&e)))?;
+    if all.is_empty() {
+        return Err(wrong("there is no -----BEGIN CERTIFICATE----- in them".to_owned()));
+    }
+    Ok(all)
 }
 
 fn path(target: &str) -> &str {

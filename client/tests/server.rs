@@ -5,7 +5,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use sampan_client::{Client, Config, Delete, Error, Precondition, ReleaseVerb, Token};
+use sampan_client::{Client, Config, Delete, Error, Precondition, ReleaseVerb, Secret, Token};
 use sampan_schema::{APPLICATION, NAMESPACE};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -252,4 +252,123 @@ async fn an_endpoint_that_would_show_the_token_is_refused_and_no_server_is_a_cle
     let error = Client::new(config.clone()).unwrap().server().await.unwrap_err();
     assert!(matches!(&error, Error::Connection { .. }) && error.to_string().contains("127.0.0.1:1"), "{error}");
     assert!(!format!("{config:?}{error:?}").contains("t0ken"));
+}
+
+#[tokio::test]
+async fn a_request_id_is_in_the_error_whoever_answers() {
+    let mut refused = problem(403, "FORBIDDEN");
+    refused["request_id"] = "r-77".into();
+    let script = Script::default().then(200, server()).then(403, refused).raw(418, "x-request-id: r-78", "<html>");
+    let client = client(&script).await;
+    for id in ["[request r-77]", "[request r-78]"] {
+        let error = client.get(&NAMESPACE, "", "shop").await.unwrap_err().to_string();
+        assert!(error.contains(id), "{id}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_tries_is_a_setting() {
+    for (retries, requests) in [(0, 2), (2, 4)] {
+        let mut script = Script::default().then(200, server());
+        for _ in 0..4 {
+            script = script.raw(503, "retry-after: 0", "");
+        }
+        let mut config = Config::new(script.serve().await, Token::None);
+        config.retries = retries;
+        let error = Client::new(config).unwrap().get(&NAMESPACE, "", "shop").await.unwrap_err();
+        assert!(error.to_string().contains("503"), "{error}");
+        assert_eq!(script.asked().len(), requests);
+    }
+}
+
+#[tokio::test]
+async fn requests_go_through_the_proxy_that_is_set() {
+    // Nothing listens at the endpoint: only the proxy can have answered.
+    let script = Script::default().then(200, server());
+    let mut config = Config::new("http://127.0.0.1:1", Token::Text("t0ken".to_owned()));
+    config.proxy = Some(Secret(script.serve().await));
+    Client::new(config).unwrap().server().await.unwrap();
+    assert_eq!(script.asked(), ["GET http://127.0.0.1:1/v1/server"]);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_and_show_no_password() {
+    let refused = |endpoint: &str, proxy: Option<&str>, ca: Option<&str>| {
+        let mut config = Config::new(endpoint, Token::None);
+        config.proxy = proxy.map(|url| Secret(url.to_owned()));
+        config.ca_certificates = ca.map(str::to_owned);
+        Client::new(config).unwrap_err().to_string()
+    };
+    for (endpoint, proxy, word) in [
+        ("https://a.example", "no url", "no URL"),
+        ("https://a.example", "socks5://u:hunter2@b.example", "http://HOST:PORT"),
+        ("http://127.0.0.1:1", "http://u:hunter2@b.example:3128", "in the clear"),
+    ] {
+        let error = refused(endpoint, Some(proxy), None);
+        assert!(error.contains(word) && !error.contains("hunter2"), "{error}");
+    }
+    for pem in ["", "nonsense"] {
+        let error = refused("https://a.example", None, Some(pem));
+        assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
+    }
+}
+
+/// A server with a certificate that no system trusts; returns its port.
+async fn tls_server(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let key = rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let body = server().to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_own_authority_is_trusted_when_it_is_set() {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let port = tls_server(&pair).await;
+    let client = |ca: Option<String>| {
+        let mut config = Config::new(format!("https://localhost:{port}"), Token::None);
+        (config.retries, config.ca_certificates) = (0, ca);
+        Client::new(config).unwrap()
+    };
+    let error = client(None).server().await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    client(Some(pair.cert.pem())).server().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_made_in_one_try_and_revoked_in_several() {
+    let made = json!({ "id": "t1", "token": "s3cret", "name": "ci", "role": "admin" });
+    let script = Script::default()
+        .then(200, server())
+        .raw(503, "retry-after: 0", "")
+        .then(201, made)
+        .raw(503, "retry-after: 0", "")
+        .then(200, json!({ "id": "t1" }));
+    let client = client(&script).await;
+    let new = sampan_schema::token::NewToken { name: "ci".into(), role: "admin".into(), ttl_seconds: 60 };
+    client.make_token(&new).await.unwrap_err();
+    assert_eq!(client.make_token(&new).await.unwrap().token, "s3cret");
+    assert_eq!(client.revoke_token("t1").await.unwrap().id, "t1");
+    let asked = script.asked();
+    assert_eq!(asked[1..], ["POST /v1/tokens", "POST /v1/tokens", "DELETE /v1/tokens/t1", "DELETE /v1/tokens/t1"]);
+    assert!(client.revoke_token("../namespaces").await.unwrap_err().to_string().contains("is no id"));
 }

@@ -1,6 +1,7 @@
 //! Functions: pure, and the same grammar as everywhere, since all of it is in `schema`.
 
 mod canary;
+mod cron;
 mod dotenv;
 mod id;
 mod image;
@@ -22,6 +23,7 @@ const TABLE: &[Entry] = &[
     Entry { name: "parse_quantity", definition: quantity::parse_definition, call: quantity::parse },
     Entry { name: "format_quantity", definition: quantity::format_definition, call: quantity::format },
     Entry { name: "canary_steps", definition: canary::definition, call: canary::steps },
+    Entry { name: "cron_next", definition: cron::definition, call: cron::next },
     Entry { name: "env_from_dotenv", definition: dotenv::definition, call: dotenv::env },
     Entry { name: "parse_id", definition: id::parse_definition, call: id::parse },
     Entry { name: "build_id", definition: id::build_definition, call: id::build },

@@ -2,8 +2,10 @@
 //! here; a new kind or field of the schema appears by itself.
 
 mod actions;
+mod api_token;
 mod data_source;
 mod functions;
+mod labels;
 mod list;
 mod mapping;
 mod report;

@@ -76,7 +76,7 @@ impl ListResource<Connection> for KindList {
             let mut found = Listed::new(self.kind.id(ns, &name), identity);
             if rq.include_resource {
                 let resource = self.resource.get_or_init(|| KindResource::new(self.kind));
-                found = found.with_resource(resource.observed(&Object::new(), (ns, &name), &remote));
+                found = found.with_resource(resource.observed(to, &Object::new(), (ns, &name), &remote));
             }
             if !out.push(found).await {
                 return;

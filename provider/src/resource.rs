@@ -1,5 +1,6 @@
 //! One resource over all kinds.
 
+use crate::labels;
 use crate::mapping::{self, Use, attributes, from_json, properties, reconcile, same_spec};
 use crate::report;
 use crate::settings::Connection;
@@ -84,19 +85,46 @@ impl KindResource {
         format!("{} {} was not {verb}", self.kind.name.replace('_', " "), self.id(object))
     }
 
+    fn has_labels(&self) -> bool {
+        self.spec.iter().any(|attr| attr.name == "labels")
+    }
+
+    /// The spec that a plan asks for.
+    fn wanted(&self, to: Option<&Connection>, plan: &Object, write_only: Option<&Object>) -> Json {
+        let mut spec = mapping::spec(self.kind, plan, write_only);
+        if let Some(to) = to.filter(|_| self.has_labels()) {
+            labels::add(&to.default_labels, &mut spec);
+        }
+        spec
+    }
+
+    /// The spec that a state stands for.
+    fn stored(&self, state: &Object) -> Json {
+        let mut spec = mapping::spec(self.kind, state, None);
+        if self.has_labels() {
+            labels::restore(state, &mut spec);
+        }
+        spec
+    }
+
     /// Every argument differs in nothing.
     fn is_same(&self, a: &Object, b: &Object) -> bool {
-        let names = self.spec.iter().map(|attr| attr.name.as_str()).chain(["timeouts"]);
+        let names = self.spec.iter().map(|attr| attr.name.as_str()).chain(["timeouts", labels::EFFECTIVE]);
         names.into_iter().all(|name| a.attr(name).same(b.attr(name)))
     }
 
     /// The state after a write: the arguments as they are planned, the rest as the server says.
-    fn written(&self, change: &Change<'_>, remote: &Remote) -> Object {
+    fn written(&self, to: &Connection, change: &Change<'_>, remote: &Remote) -> Object {
         let mut state = change.plan.clone();
         for (name, property) in properties(self.kind.spec_schema()) {
             if mapping::is_write_only(property) {
                 state.set(name.clone(), Value::Null);
             }
+        }
+        if self.has_labels() {
+            // What the plan says, or what it could not know yet.
+            let effective = labels::planned(Some(to), change.prior, change.plan);
+            state.set(labels::EFFECTIVE, effective);
         }
         self.observe(&mut state, remote);
         if self.has_class() {
@@ -109,18 +137,28 @@ impl KindResource {
     }
 
     /// That state, and beside it the generation, for which a plan needs no line.
-    fn applied(&self, change: &Change<'_>, remote: &Remote) -> Applied {
-        Applied::state(self.written(change, remote)).with_private(kept(remote))
+    fn applied(&self, to: &Connection, change: &Change<'_>, remote: &Remote) -> Applied {
+        Applied::state(self.written(to, change, remote)).with_private(kept(remote))
     }
 
     /// The state of an object that was read; keeps the spelling of the stored one.
-    pub(crate) fn observed(&self, stored: &Object, (ns, name): (&str, &str), remote: &Remote) -> Object {
+    pub(crate) fn observed(
+        &self,
+        to: &Connection,
+        stored: &Object,
+        (ns, name): (&str, &str),
+        remote: &Remote,
+    ) -> Object {
         let mut state = stored.clone();
+        let own = labels::own(to, stored, remote.get("labels"));
         for attr in &self.spec {
             let schema = self.kind.spec_schema().get("properties").and_then(|p| p.get(&attr.name));
             let before = stored.attr(&attr.name);
-            let value = reconcile(attr, schema.unwrap_or(&Json::Null), before, remote.get(&attr.name));
-            state.set(attr.name.clone(), value);
+            let now = if attr.name == "labels" { &own } else { remote.get(&attr.name) };
+            state.set(attr.name.clone(), reconcile(attr, schema.unwrap_or(&Json::Null), before, now));
+        }
+        if self.has_labels() {
+            state.set(labels::EFFECTIVE, labels::seen(to, stored, remote.get("labels")));
         }
         // A server that leaves out what the path says.
         state.set("name", name);
@@ -172,7 +210,7 @@ impl KindResource {
             // Our own write, whose answer was lost; or somebody else wanted the same.
             return Ok(Written { object: remote, operation: None });
         }
-        let prior = change.prior.map(|prior| mapping::spec(self.kind, prior, None)).unwrap_or_default();
+        let prior = change.prior.map(|prior| self.stored(prior)).unwrap_or_default();
         if same_spec(self.kind, &theirs, &prior) {
             let now = Precondition::Generation(remote.generation());
             return self.put(cx, to, change, &now).await.map_err(|failure| failure.diagnostics(self.kind, &summary));
@@ -203,14 +241,14 @@ impl KindResource {
                 // Attaches to what runs already instead of starting anything.
                 Some(id) => match within(cx, to.client.operation(id, Duration::ZERO)).await {
                     Ok(operation) => operation,
-                    Err(_) => return self.applied(change, &object),
+                    Err(_) => return self.applied(to, change, &object),
                 },
-                None => return self.applied(change, &object),
+                None => return self.applied(to, change, &object),
             },
         };
         let wait_for = change.plan.at("rollout.wait_for").and_then(Value::as_str);
         if wait_for == Some("started") {
-            return self.applied(change, &object);
+            return self.applied(to, change, &object);
         }
         let revision = object.status().get("update_revision").and_then(Json::as_str).unwrap_or_default().to_owned();
         let id = operation.id.clone();
@@ -227,7 +265,7 @@ impl KindResource {
             }
             Ok(Err(_)) | Err(_) => object,
         };
-        let applied = self.applied(change, &object);
+        let applied = self.applied(to, change, &object);
         let lenient = creating && change.plan.at("rollout.on_create_failure").and_then(Value::as_str) == Some("warn");
         let told = |summary: String, detail: String| {
             if lenient { Diagnostic::warning(summary, detail) } else { Diagnostic::error(summary, detail) }
@@ -476,6 +514,11 @@ impl Resource<Connection> for KindResource {
                  `recreate`. Known in the plan, unless it depends on what only the server knows.",
             ));
         }
+        if self.has_labels() {
+            schema = schema.attr(Attr::map(labels::EFFECTIVE, Type::String).computed().keep_state().describe(
+                "All labels of the object, also those of `default_labels` in the provider block; null without these.",
+            ));
+        }
         // Every attribute costs Terraform about 25 µs per instance in every plan: what says nothing is not there.
         schema = schema.attrs(self.status.clone());
         if self.kind.has_operations() { schema.attr(Attr::timeouts(["create", "update", "delete"])) } else { schema }
@@ -498,16 +541,25 @@ impl Resource<Connection> for KindResource {
             let id = self.id(planned);
             planned.set("id", id);
         }
+        if self.has_labels() {
+            let effective = labels::planned(to, prior.as_ref(), planned);
+            let other = prior.as_ref().is_some_and(|prior| !prior.attr(labels::EFFECTIVE).same(&effective));
+            if other && self.status.is_some() {
+                // As with any change; the plan was made before this one was known.
+                planned.set("status", Value::UNKNOWN);
+            }
+            planned.set(labels::EFFECTIVE, effective);
+        }
         let changed = prior.as_ref().is_none_or(|prior| !self.is_same(prior, planned));
         if let (Some(to), "gray_policy", true, true) = (to, self.kind.name, named, changed) {
             let (namespace, name) = self.names(planned);
             to.planned.note(namespace, name);
         }
-        let spec = mapping::spec(self.kind, planned, None);
+        let spec = self.wanted(to, planned, None);
         let certain = !check::has_unknown(&spec);
         let mut local = None;
         if let (Some(prior), true) = (&prior, changed && certain) {
-            local = Some(change::between(self.kind, &mapping::spec(self.kind, prior, None), &spec));
+            local = Some(change::between(self.kind, &self.stored(prior), &spec));
         }
         if self.has_class() && changed {
             let class = match (&prior, &local) {
@@ -576,7 +628,7 @@ impl Resource<Connection> for KindResource {
 
     async fn create(&self, cx: &Context, to: &Connection, rq: CreateRequest) -> Applied {
         let cx = cx.with_timeout(rq.timeout(self.timeout(0)));
-        let spec = mapping::spec(self.kind, &rq.plan, Some(&rq.config));
+        let spec = self.wanted(Some(to), &rq.plan, Some(&rq.config));
         let change = Change { plan: &rq.plan, prior: None, spec, class: None };
         let absent = Precondition::Absent { key: idempotency_key() };
         match self.put(&cx, to, &change, &absent).await {
@@ -595,7 +647,7 @@ impl Resource<Connection> for KindResource {
             Err(failure) if failure.is_not_found() => return Observed::gone(),
             Err(failure) => return Observed::failed(failure.diagnostics(self.kind, &self.what("read", &rq.state))),
         };
-        let state = self.observed(&rq.state, (ns, name), &remote);
+        let state = self.observed(to, &rq.state, (ns, name), &remote);
         Observed::state(state).with_private(kept(&remote))
     }
 
@@ -603,7 +655,7 @@ impl Resource<Connection> for KindResource {
         let cx = cx.with_timeout(rq.timeout(self.timeout(1)));
         // Without a new version the stored secret stays, and is not even sent.
         let resend = rq.prior.attr("wo_version") != rq.plan.attr("wo_version");
-        let spec = mapping::spec(self.kind, &rq.plan, resend.then_some(&rq.config));
+        let spec = self.wanted(Some(to), &rq.plan, resend.then_some(&rq.config));
         let class = |key: &str| rq.private.get::<Option<String>>(key).ok().flatten().flatten();
         let mut change = Change { plan: &rq.plan, prior: Some(&rq.prior), spec, class: class("class") };
         let summary = self.what("changed", &rq.plan);
@@ -636,7 +688,7 @@ impl Resource<Connection> for KindResource {
         if answer.as_ref().is_err_and(Failure::is_mismatch) {
             answer = match within(&cx, to.client.get(self.kind, names.0, names.1)).await {
                 Ok(remote) => {
-                    let (prior, theirs) = (mapping::spec(self.kind, &rq.state, None), remote.spec(self.kind));
+                    let (prior, theirs) = (self.stored(&rq.state), remote.spec(self.kind));
                     if !same_spec(self.kind, &prior, &theirs) {
                         return Applied::failed(self.foreign_change(&summary, &prior, &theirs));
                     }

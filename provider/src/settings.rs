@@ -1,19 +1,20 @@
 //! The provider block.
 
 use crate::actions;
+use crate::api_token::ApiToken;
 use crate::data_source::KindData;
 use crate::functions;
 use crate::list::KindList;
 use crate::report;
 use crate::report_data::ReportData;
 use crate::resource::KindResource;
-use sampan_client::{Client, Config, Token};
+use sampan_client::{Client, Config, Secret, Token};
 use sampan_schema::report::REPORTS;
-use sampan_schema::{KINDS, name};
-use std::collections::BTreeSet;
+use sampan_schema::{KINDS, name, namespace};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tf_plugin::{Attr, Configured, Context, Diagnostics, Object, Provider, Registry, Schema, path};
+use tf_plugin::{Attr, Configured, Context, Diagnostics, Object, Provider, Registry, Schema, Type, path, validate};
 
 /// The provider.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Connection {
     pub client: Client,
     /// Namespace of resources that name none.
     pub namespace: Option<String>,
+    /// Labels of every resource that can have some; those of the resource win.
+    pub default_labels: BTreeMap<String, String>,
     /// What this run is going to make or change.
     pub(crate) planned: Planned,
 }
@@ -52,6 +55,12 @@ impl Planned {
 fn given(config: &Object, argument: &str, variable: &str) -> Option<String> {
     let written = config.attr(argument).as_str().map(str::to_owned);
     written.or_else(|| std::env::var(variable).ok().filter(|value| !value.is_empty()))
+}
+
+/// The default labels that are known.
+fn labels(config: &Object) -> BTreeMap<String, String> {
+    let all = config.attr("default_labels").as_map().into_iter().flatten();
+    all.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 impl Provider for Sampan {
@@ -81,6 +90,20 @@ impl Provider for Sampan {
                     .optional()
                     .describe("Namespace of resources and data sources that name none. Variable `SAMPAN_NAMESPACE`."),
             )
+            .attr(Attr::map("default_labels", Type::String).optional().describe(
+                "Labels of every resource that can have some. Those of the resource win; `effective_labels` shows both.",
+            ))
+            .attr(Attr::int64("retries").optional().validate(validate::range(0..=20)).describe(
+                "Further tries of a request after connection errors and the statuses 429, 502, 503 and 504, with \
+                 growing pauses or those that the server asks for; 4 when it is null.",
+            ))
+            .attr(Attr::string("proxy").optional().sensitive().describe(
+                "URL of an HTTP proxy. Variable `SAMPAN_PROXY`; without it those that many programs know: \
+                 `HTTPS_PROXY`, `NO_PROXY`. Loopback is asked directly unless this is set.",
+            ))
+            .attr(Attr::string("ca_file").optional().describe(
+                "File with certificates (PEM) that are trusted beside those of the system. Variable `SAMPAN_CA_FILE`.",
+            ))
     }
 
     fn register(&self, registry: &mut Registry<Connection>) {
@@ -90,6 +113,7 @@ impl Provider for Sampan {
         for report in REPORTS {
             registry.data_source(ReportData::new(report));
         }
+        registry.ephemeral(ApiToken);
         functions::register(registry);
         actions::register(registry);
     }
@@ -100,6 +124,9 @@ impl Provider for Sampan {
         }
         if let Some(namespace) = config.attr("namespace").as_str().filter(|namespace| !name::is_name(namespace)) {
             d.error(path!("namespace"), "Invalid namespace", format!("{namespace:?} is no name of a namespace."));
+        }
+        for wrong in namespace::labels(&labels(config)) {
+            d.error(path!("default_labels"), "Invalid label", format!("{}: {}.", wrong.field_path, wrong.message));
         }
     }
 
@@ -131,10 +158,24 @@ impl Provider for Sampan {
         };
         let mut settings = Config::new(endpoint, token);
         settings.user_agent = concat!("terraform-provider-sampan/", env!("CARGO_PKG_VERSION")).to_owned();
+        if let Some(retries) = config.attr("retries").as_i64().and_then(|n| u32::try_from(n).ok()) {
+            settings.retries = retries;
+        }
+        settings.proxy = given(&config, "proxy", "SAMPAN_PROXY").map(Secret);
+        if let Some(file) = given(&config, "ca_file", "SAMPAN_CA_FILE") {
+            match std::fs::read_to_string(&file) {
+                Ok(pem) => settings.ca_certificates = Some(pem),
+                Err(error) => {
+                    d.error(path!("ca_file"), "Certificates cannot be read", format!("{file}: {error}."));
+                    return Configured::Failed;
+                }
+            }
+        }
         let client = match Client::new(settings) {
             Ok(client) => client,
             Err(error) => {
-                d.push(report::plain("Provider cannot be configured", &error).at(path!("endpoint")));
+                // The text says which setting it is.
+                d.push(report::plain("Provider cannot be configured", &error));
                 return Configured::Failed;
             }
         };
@@ -142,7 +183,8 @@ impl Provider for Sampan {
         match cx.run(client.server()).await {
             Ok(Ok(_)) => {
                 let namespace = given(&config, "namespace", "SAMPAN_NAMESPACE");
-                Configured::Ready(Connection { client, namespace, planned: Planned::default() })
+                let default_labels = labels(&config);
+                Configured::Ready(Connection { client, namespace, default_labels, planned: Planned::default() })
             }
             Ok(Err(error)) => {
                 d.push(report::unusable(&error, from.as_deref()));

@@ -136,3 +136,20 @@ async fn an_id_is_parsed_and_built() {
     assert_eq!(bad(&core, "build_id", &["Shop".into(), "cart".into()]).await.0, Some(0));
     assert_eq!(bad(&core, "build_id", &["shop".into(), "a/b".into()]).await.0, Some(1));
 }
+
+#[tokio::test]
+async fn a_schedule_says_when_it_fires_next() {
+    let core = core().await;
+    let ask = |e: &str, z: &str, a: &str| [Value::from(e), z.into(), a.into()];
+    let next = good(&core, "cron_next", &ask("30 9 * * *", "Asia/Shanghai", "2026-01-01T02:00:00Z")).await;
+    assert_eq!(next.as_str(), Some("2026-01-02T09:30:00+08:00"));
+    for (arguments, index, word) in [
+        (ask("* * *", "UTC", "2026-01-01T00:00:00Z"), 0, "5"),
+        (ask("0 0 30 2 *", "UTC", "2026-01-01T00:00:00Z"), 0, "never"),
+        (ask("0 0 * * *", "Nowhere", "2026-01-01T00:00:00Z"), 1, "IANA"),
+        (ask("0 0 * * *", "UTC", "tomorrow"), 2, "RFC 3339"),
+    ] {
+        let (argument, text) = bad(&core, "cron_next", &arguments).await;
+        assert!(argument == Some(index) && text.contains(word), "{argument:?} {text}");
+    }
+}

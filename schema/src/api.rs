@@ -27,6 +27,10 @@ pub enum Action {
     Watch,
     Server,
     IsolationClasses,
+    Tokens,
+    TokenCreate,
+    TokenRenew,
+    TokenRevoke,
 }
 
 impl Action {
@@ -306,6 +310,42 @@ const MORE: &[Endpoint] = &[
         Verb::Read,
         "",
         "Classes and whether each can be had.",
+    ),
+    e(
+        "token_list",
+        "GET",
+        "/v1/tokens",
+        Action::Tokens,
+        Verb::Tokens,
+        "",
+        "Living tokens, without what is secret in them.",
+    ),
+    e(
+        "token_create",
+        "POST",
+        "/v1/tokens",
+        Action::TokenCreate,
+        Verb::Tokens,
+        "",
+        "Make a token that ends by itself, and not after the caller's. The token is in this answer and in no other.",
+    ),
+    e(
+        "token_renew",
+        "POST",
+        "/v1/tokens/{id}/renew",
+        Action::TokenRenew,
+        Verb::Tokens,
+        "",
+        "Let a living token end later.",
+    ),
+    e(
+        "token_revoke",
+        "DELETE",
+        "/v1/tokens/{id}",
+        Action::TokenRevoke,
+        Verb::Tokens,
+        "",
+        "Revoke a token, and every token that was made with it.",
     ),
 ];
 

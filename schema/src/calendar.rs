@@ -68,6 +68,20 @@ impl Schedule {
     }
 }
 
+/// The first time after `after` at which an expression fires, RFC 3339 with the offset of the zone at that time.
+///
+/// # Errors
+/// Which of expression, zone and time (0, 1 or 2) is wrong, and why.
+pub fn next_after(expression: &str, zone_name: &str, after: &str) -> Result<String, (usize, String)> {
+    let zone =
+        zone(zone_name).ok_or_else(|| (1, format!("{zone_name:?} is no IANA time zone such as Europe/Berlin")))?;
+    let schedule = Schedule::new(expression, zone.clone()).map_err(|why| (0, format!("{expression:?} {why}")))?;
+    let after: Timestamp = after.parse().map_err(|e| (2, format!("{after:?} is no RFC 3339 time: {e}")))?;
+    let next = schedule.next(after.as_millisecond()).and_then(|ms| schedule.at(ms));
+    let next = next.ok_or_else(|| (0, format!("{expression:?} never fires after that")))?;
+    Ok(next.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+}
+
 /// A time that comes again and again: from `start` to the next `end`.
 #[derive(Debug, Clone)]
 pub struct Window {
@@ -119,5 +133,32 @@ impl Window {
         let end = self.end.as_ref().and_then(|end| end.next(start));
         let last = Some(to).filter(|to| *to < i64::MAX);
         end.into_iter().chain(last).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
+    use super::*;
+
+    #[test]
+    fn the_next_time_has_the_offset_of_its_day() {
+        let next = |expression: &str, after: &str| next_after(expression, "Europe/Berlin", after).unwrap();
+        assert_eq!(next("0 8 * * *", "2026-03-28T06:59:59Z"), "2026-03-28T08:00:00+01:00");
+        // Exactly at the time, the next one is meant.
+        assert_eq!(next("0 8 * * *", "2026-03-28T07:00:00Z"), "2026-03-29T08:00:00+02:00");
+        assert_eq!(next("0 8 * * *", "2026-03-28T08:00:00+01:00"), "2026-03-29T08:00:00+02:00");
+        assert_eq!(next("0 0 29 2 *", "2026-03-01T00:00:00Z"), "2028-02-29T00:00:00+01:00");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_place() {
+        let wrong = |e: &str, z: &str, a: &str| next_after(e, z, a).unwrap_err().0;
+        assert_eq!(wrong("0 8 * *", "UTC", "2026-03-28T07:00:00Z"), 0);
+        assert_eq!(wrong("0 0 30 2 *", "UTC", "2026-03-28T07:00:00Z"), 0);
+        assert_eq!(wrong("0 8 * * *", "Mars/Olympus", "2026-03-28T07:00:00Z"), 1);
+        assert_eq!(wrong("0 8 * * *", "UTC", "2026-03-28"), 2);
+        assert_eq!(wrong("0 8 * * *", "UTC", "2026-03-28T07:00:00"), 2);
     }
 }

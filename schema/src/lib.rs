@@ -44,6 +44,7 @@ pub mod route;
 pub mod scaling;
 pub mod scaling_rule;
 pub mod secret;
+pub mod token;
 pub mod violation;
 
 use std::sync::OnceLock;

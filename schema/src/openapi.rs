@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::{API, Action, Endpoint};
-use crate::{KINDS, event, instance, operation, problem, revision, rollout, scaling};
+use crate::{KINDS, event, instance, operation, problem, revision, rollout, scaling, token};
 
 /// The whole document.
 pub fn document() -> Value {
@@ -20,6 +20,10 @@ pub fn document() -> Value {
     schemas.insert("rollout".into(), crate::json_schema::<rollout::Rollout>());
     schemas.insert("scaling".into(), crate::json_schema::<scaling::Scaling>());
     schemas.insert("problem".into(), crate::json_schema::<problem::Problem>());
+    schemas.insert("token".into(), crate::json_schema::<token::TokenInfo>());
+    schemas.insert("token_made".into(), crate::json_schema::<token::MadeToken>());
+    schemas.insert("token_request".into(), crate::json_schema::<token::NewToken>());
+    schemas.insert("token_renewal".into(), crate::json_schema::<token::Renewal>());
     for (name, schema) in plain_schemas() {
         schemas.insert(name.into(), schema);
     }
@@ -42,6 +46,8 @@ pub fn document() -> Value {
             Action::Exec => Some((true, "exec_request".to_owned())),
             Action::Promote => Some((false, "promote_request".to_owned())),
             Action::Rollback => Some((false, "rollback_request".to_owned())),
+            Action::TokenCreate => Some((true, "token_request".to_owned())),
+            Action::TokenRenew => Some((true, "token_renewal".to_owned())),
             _ => None,
         };
         if let Some((required, body)) = body {
@@ -108,6 +114,9 @@ pub fn answers(e: &Endpoint) -> Vec<(u16, &'static str, Value)> {
         Action::Watch => vec![(200, "text/event-stream", json!({ "type": "string" }))],
         Action::Server => vec![(200, JSON, reference("server"))],
         Action::IsolationClasses => vec![(200, JSON, items("isolation_class"))],
+        Action::Tokens => vec![(200, JSON, items("token"))],
+        Action::TokenCreate => vec![(201, JSON, reference("token_made"))],
+        Action::TokenRenew | Action::TokenRevoke => vec![(200, JSON, reference("token"))],
     }
 }
 

@@ -43,6 +43,8 @@ pub const TABLE: &[Edges] = &[
             "sampan-gateway",
             "sampan-node",
             "sampan-testacc",
+            "tf-plugin",
+            "terraform-provider-sampan",
         ],
     },
 ];

@@ -91,6 +91,21 @@ impl Terraform {
         self
     }
 
+    /// Without the provider that was built: providers come from this filesystem mirror and from nowhere else, so the
+    /// workspace needs an `init`.
+    ///
+    /// # Panics
+    /// When the workspace cannot be written.
+    #[must_use]
+    pub fn from_mirror(self, folder: &Path) -> Self {
+        let path = folder.display().to_string();
+        let rc = format!(
+            "provider_installation {{\n  filesystem_mirror {{\n    path = {path:?}\n  }}\n}}\ndisable_checkpoint = true\n"
+        );
+        self.write("rc.tfrc", &rc);
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -72,7 +72,12 @@ fn the_pages_list_exactly_the_attributes_of_the_provider() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     let provider = shown["provider_schemas"].as_object().unwrap().values().next().unwrap();
     let mut pages = vec![("index.md".to_owned(), &provider["provider"])];
-    for (schemas, folder) in [("resource_schemas", "resources"), ("data_source_schemas", "data-sources")] {
+    let folders = [
+        ("resource_schemas", "resources"),
+        ("data_source_schemas", "data-sources"),
+        ("ephemeral_resource_schemas", "ephemeral-resources"),
+    ];
+    for (schemas, folder) in folders {
         for (name, schema) in provider[schemas].as_object().unwrap() {
             pages.push((format!("{folder}/{}.md", name.trim_start_matches("sampan_")), schema));
         }
@@ -100,10 +105,11 @@ fn the_examples_on_the_pages_are_valid_together() {
     let Some(terraform) = terraform() else { return };
     let examples = repository().join("examples");
     let mut outputs = 0;
-    for folder in ["provider", "resources", "data-sources"] {
+    for folder in ["provider", "resources", "data-sources", "functions", "ephemeral-resources"] {
         let mut files = vec![examples.join(folder).join("provider.tf")];
         for entry in std::fs::read_dir(examples.join(folder)).unwrap().flatten() {
-            files.extend(["resource.tf", "data-source.tf"].map(|file| entry.path().join(file)));
+            let names = ["resource.tf", "data-source.tf", "function.tf", "ephemeral-resource.tf"];
+            files.extend(names.map(|file| entry.path().join(file)));
         }
         for file in files.iter().filter(|file| file.is_file()) {
             outputs += 1;

@@ -23,6 +23,23 @@ fn every_example_is_valid() {
     }
 }
 
+#[test]
+fn the_tests_of_every_example_pass() {
+    if !require_terraform() {
+        return;
+    }
+    for example in ["quickstart", "gray", "gray-lane", "blue-green", "scaling"] {
+        let terraform = Terraform::new();
+        terraform.copy(&format!("examples/{example}"));
+        let tests = terraform.path().join("tests");
+        std::fs::create_dir(&tests).unwrap();
+        let file = repository().join("examples").join(example).join("tests/plan.tftest.hcl");
+        std::fs::copy(file, tests.join("plan.tftest.hcl")).unwrap();
+        let run = terraform.expect(&["test"], 0).text();
+        assert!(run.contains("Success!") && run.contains(" 0 failed"), "{example}: {run}");
+    }
+}
+
 fn demo(example: &str, promised: &[&str]) {
     if !require() {
         return;

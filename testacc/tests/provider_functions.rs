@@ -31,6 +31,11 @@ fn every_function_of_the_provider_is_called_by_terraform() {
                 { "weight_percent": 25, "pause": { "duration_seconds": 300, "manual": null } },
             ]),
         ),
+        (
+            "next",
+            "cron_next(\"0 8 * * 1-5\", \"Europe/Berlin\", \"2026-03-27T12:00:00Z\")".to_owned(),
+            json!("2026-03-30T08:00:00+02:00"),
+        ),
         ("env", "env_from_dotenv(\"A=1\\nB='two words'\\n\")".to_owned(), json!({ "A": "1", "B": "two words" })),
         ("parsed", "parse_id(\"shop/cart\")".to_owned(), json!({ "namespace": "shop", "name": "cart" })),
         ("id", "build_id(null, \"shop\")".to_owned(), json!("shop")),
@@ -55,6 +60,7 @@ fn a_wrong_argument_of_a_function_is_shown_at_its_place() {
         ("parse_image(\"cart\")", "image", "does not name a registry"),
         ("canary_steps(300, 50, 20)", "weight_percent", "Weights rise"),
         ("build_id(\"shop\", \"a/b\")", "name", "is no name"),
+        ("cron_next(\"0 8 * * *\", \"Mars\", \"2026-03-27T12:00:00Z\")", "zone", "IANA"),
     ] {
         terraform.write("main.tf", &(HEAD.to_owned() + &output("x", call)));
         let run = terraform.expect(&["plan"], 1);

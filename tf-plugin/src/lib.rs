@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod action;
+pub mod catalogue;
 pub mod context;
 pub mod core_checks;
 pub mod data_source;
@@ -36,6 +37,7 @@ pub mod validate;
 pub mod value;
 
 pub use action::{Action, Progress};
+pub use catalogue::Catalogue;
 pub use context::{Context, Interrupted};
 pub use data_source::{DataAnswer, DataRequest, DataSource};
 pub use deferred::DeferredReason;

@@ -24,7 +24,8 @@ const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
 const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
 /// Set by the server alone.
-pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class"];
+pub(crate) const COMPUTED: &[&str] =
+    &["id", "uid", "create_time", "status", "last_change_class", "effective_labels"];
 
 /// One instance of a resource of Sampan.
 #[derive(Debug)]
@@ -480,7 +481,12 @@ fn attributes(noun: &Noun) -> Attributes {
         all.insert(name.as_str().into(), AttributeSchema { ty: type_of(property), computed });
     }
     for name in COMPUTED.iter().filter(|n| **n != "last_change_class" || noun.name == "application") {
-        let ty = if *name == "status" { type_of(noun.status_schema()) } else { Type::String };
+        let ty = match *name {
+            "status" => type_of(noun.status_schema()),
+            // Null unless the provider block has labels.
+            "effective_labels" => Type::map(Type::String),
+            _ => Type::String,
+        };
         all.insert((*name).into(), AttributeSchema { ty, computed: true });
     }
     all.insert("timeouts".into(), AttributeSchema { ty: Type::Dynamic, computed: false });

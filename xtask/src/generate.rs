@@ -10,7 +10,16 @@ use serde_json::{Map, Value};
 use crate::page;
 
 /// Folders in which every file is generated, so that one of a kind that is gone is noticed.
-const WHOLE_FOLDERS: &[&str] = &["docs/schemas", "docs/resources", "docs/data-sources", "docs/lint"];
+const WHOLE_FOLDERS: &[&str] = &[
+    "docs/schemas",
+    "docs/resources",
+    "docs/data-sources",
+    "docs/functions",
+    "docs/ephemeral-resources",
+    "docs/actions",
+    "docs/list-resources",
+    "docs/lint",
+];
 
 fn root() -> PathBuf {
     sampan_testacc::repository()
@@ -49,6 +58,7 @@ fn files(root: &Path) -> Result<BTreeMap<String, String>, String> {
         let data = example(&format!("examples/data-sources/sampan_{}/data-source.tf", report.name))?;
         files.insert(format!("docs/data-sources/{}.md", report.name), page::report(report, &data));
     }
+    files.extend(crate::offer::pages(&example)?);
     files.extend(crate::lint::pages());
     Ok(files)
 }

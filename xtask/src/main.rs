@@ -1,9 +1,11 @@
 //! Repository tasks: `cargo xtask TASK`.
 
 mod bench;
+mod dist;
 mod generate;
 mod guide;
 mod lint;
+mod offer;
 mod page;
 
 use std::process::ExitCode;
@@ -14,6 +16,9 @@ usage: cargo xtask TASK
   bench [--write] [-o json] [FIGURE]...
                               measures speed and memory in release builds and fails when a goal is missed; with --write
                               also writes docs/benchmarks.md
+  dist --out DIR [--provider FILE]
+                              builds the provider in release and writes the files of its release for this platform:
+                              zip, manifest, SHA256SUMS, and DIR/filesystem-mirror for `terraform init`
   edges                       prints the diagram of which crate may use which
   hello-image --registry HOST:PORT --tag TAG [--repository NAME] [--env KEY=VALUE]...
                               builds the demo image and pushes it over plain HTTP; prints its digest";
@@ -27,6 +32,7 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => bench::run(options),
         // Not for people: the gateway that the bench measures, in a process of its own.
         ["bench-gateway", upstream] => bench::gateway::serve::run(upstream),
+        ["dist", options @ ..] => dist::run(options),
         ["edges"] => {
             say(sampan_testacc::edges::diagram().trim_end());
             Ok(())

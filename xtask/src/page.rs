@@ -4,20 +4,42 @@ use sampan_schema::Kind;
 use sampan_schema::report::Report;
 use serde_json::{Map, Value, json};
 
-/// Arguments of the provider block: name, JSON type, text. The test `docs` compares them with the provider itself.
+/// Arguments of the provider block: name, type, text. The test `docs` compares them with the provider itself.
 const PROVIDER: &[(&str, &str, &str)] = &[
     (
         "endpoint",
-        "string",
+        "String",
         "URL of the server. Plain http is allowed on loopback only. Required here or as `SAMPAN_ENDPOINT`.",
     ),
-    ("token", "string", "Token; may be ephemeral. Environment: `SAMPAN_TOKEN`."),
+    ("token", "String, Sensitive", "Token; may be ephemeral. Environment: `SAMPAN_TOKEN`."),
     (
         "token_file",
-        "string",
+        "String",
         "File with the token, read again when the server refuses it. Environment: `SAMPAN_TOKEN_FILE`.",
     ),
-    ("namespace", "string", "Namespace of resources that name none. Environment: `SAMPAN_NAMESPACE`."),
+    ("namespace", "String", "Namespace of resources that name none. Environment: `SAMPAN_NAMESPACE`."),
+    (
+        "default_labels",
+        "Map of String",
+        "Labels of every resource that can have some. Those of the resource win; `effective_labels` shows both.",
+    ),
+    (
+        "retries",
+        "Number",
+        "Further tries of a request after connection errors and the statuses 429, 502, 503 and 504, with growing pauses \
+         or those that the server asks for. 0 to 20. Default: `4`.",
+    ),
+    (
+        "proxy",
+        "String, Sensitive",
+        "URL of an HTTP proxy. Environment: `SAMPAN_PROXY`, else `HTTPS_PROXY` and `NO_PROXY`. Loopback is asked directly \
+         unless this is set.",
+    ),
+    (
+        "ca_file",
+        "String",
+        "File with certificates (PEM) that are trusted beside those of the system. Environment: `SAMPAN_CA_FILE`.",
+    ),
 ];
 
 const WRITE_ONLY: &str =
@@ -31,7 +53,7 @@ enum View {
     Reading,
 }
 
-fn front(title: &str, description: &str) -> String {
+pub(crate) fn front(title: &str, description: &str) -> String {
     format!("---\npage_title: \"{title}\"\nsubcategory: \"\"\ndescription: |-\n  {description}\n---\n\n")
 }
 
@@ -46,8 +68,7 @@ pub fn index(example: &str) -> String {
     out += "Terraform 1.11 or newer is needed, because secrets go in as write-only arguments.\n\n";
     out += &format!("## Example Usage\n\n```terraform\n{example}\n```\n\n## Schema\n\n### Optional\n\n");
     for (name, kind, text) in PROVIDER {
-        let sensitive = if *name == "token" { ", Sensitive" } else { "" };
-        out += &format!("- `{name}` ({}{sensitive}) {text}\n", type_name(&json!({ "type": kind })));
+        out += &format!("- `{name}` ({kind}) {text}\n");
     }
     out
 }
@@ -170,6 +191,12 @@ fn computed(kind: &Kind, volatile: bool) -> Value {
         let moves = json!({ "type": "string", "description": "RFC 3339; moves with `generation`." });
         members.insert("generation".into(), json!({ "type": "integer", "description": "Counts changes of the spec." }));
         members.insert("update_time".into(), moves);
+    }
+    if !volatile && properties(kind.spec_schema()).any(|(name, _)| name == "labels") {
+        let text =
+            "All labels of the object, also those of `default_labels` in the provider block; null without these.";
+        let map = json!({ "type": "object", "additionalProperties": { "type": "string" }, "description": text });
+        members.insert("effective_labels".into(), map);
     }
     if kind.name == "application" && !volatile {
         let text = "What the last change did to running instances; in a plan, what the change will do. Unknown where only \

@@ -25,6 +25,8 @@ const OPERATIONS_MS: i64 = 7 * 24 * 3600 * 1000;
 const EVENTS_MS: i64 = 7 * 24 * 3600 * 1000;
 /// Decisions of the autoscaler.
 const DECISIONS_MS: i64 = 28 * 24 * 3600 * 1000;
+/// Tokens after their end.
+const TOKENS_MS: i64 = 7 * 24 * 3600 * 1000;
 /// Revisions of an application that are kept beside those in use.
 const REVISIONS: usize = 10;
 
@@ -47,7 +49,7 @@ pub async fn run(store: Store) {
 /// What the database says; then nothing is gone.
 pub fn forget(store: &Store, now: i64) -> Result<usize, StoreError> {
     store.write(|tx| {
-        let mut rows = tx.purge_decisions(now - DECISIONS_MS)?;
+        let mut rows = tx.purge_decisions(now - DECISIONS_MS)? + tx.purge_tokens(now - TOKENS_MS)?;
         rows += tx.compact_changes_until(now - CHANGES_MS)? + tx.idempotency_purge(now)?;
         rows += tx.compact_changes(tx.revision()? - CHANGES + 1)? + tx.purge_events(now - EVENTS_MS)?;
         for phase in [Phase::Succeeded, Phase::Failed, Phase::Aborted, Phase::RolledBack, Phase::Superseded] {

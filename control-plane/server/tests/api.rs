@@ -56,6 +56,82 @@ async fn tokens_are_stored_as_hashes_only() {
     }
 }
 
+/// Status and body of a request with a token.
+async fn with(b: &Bench, token: &str, method: &str, path: &str, body: serde_json::Value) -> (u16, serde_json::Value) {
+    let r = b.http.request(method.parse().unwrap(), format!("{}{path}", b.url)).bearer_auth(token).json(&body);
+    let answer = r.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_made_renewed_and_revoked_with_all_that_it_made() {
+    let b = bench(Fake::new()).await;
+    let ask = |role: &str, ttl: u64| json!({ "name": "ci", "role": role, "ttl_seconds": ttl });
+    let (status, made) = with(&b, &b.admin, "POST", "/v1/tokens", ask("admin", 600)).await;
+    assert_eq!(status, 201, "{made}");
+    let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap().to_owned());
+    assert_eq!((made["role"].as_str(), made["name"].as_str()), (Some("admin"), Some("ci")));
+    // It may what its role may, and no more.
+    let (status, reader) = with(&b, &token, "POST", "/v1/tokens", ask("read_only", 60)).await;
+    assert_eq!((status, reader["made_by"].as_str()), (201, Some(id)), "{reader}");
+    let reader_token = reader["token"].as_str().unwrap().to_owned();
+    assert_eq!(with(&b, &reader_token, "GET", "/v1/server", json!({})).await.0, 200);
+    assert_eq!(with(&b, &reader_token, "POST", "/v1/tokens", ask("read_only", 60)).await.0, 403);
+    // None outlives the one that makes it, also not by a renewal.
+    let (status, refused) = with(&b, &token, "POST", "/v1/tokens", ask("read_only", 3600)).await;
+    assert_eq!((status, refused["code"].as_str()), (403, Some("FORBIDDEN")), "{refused}");
+    let renew = format!("/v1/tokens/{id}/renew");
+    assert_eq!(with(&b, &token, "POST", &renew, json!({ "ttl_seconds": 3600 })).await.0, 403);
+    let (status, renewed) = with(&b, &b.admin, "POST", &renew, json!({ "ttl_seconds": 3600 })).await;
+    assert_eq!(status, 200, "{renewed}");
+    assert!(renewed["expire_time"].as_str() > made["expire_time"].as_str(), "{made} {renewed}");
+    assert!(renewed.get("token").is_none());
+    // Nothing that lists it shows it, and no file holds it.
+    let (_, list) = with(&b, &b.admin, "GET", "/v1/tokens", json!({})).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 4, "{list}");
+    for entry in std::fs::read_dir(b.dir.path()).unwrap().flatten().filter(|e| e.path().is_file()) {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        let holds = |t: &str| bytes.windows(t.len()).any(|w| w == t.as_bytes());
+        assert!(!holds(&token) && !holds(&reader_token), "{} holds a token", entry.path().display());
+    }
+    let path = format!("/v1/tokens/{id}");
+    for _ in 0..2 {
+        assert_eq!(with(&b, &b.admin, "DELETE", &path, json!({})).await.0, 200, "also when it is revoked already");
+    }
+    for token in [&token, &reader_token] {
+        assert_eq!(with(&b, token, "GET", "/v1/server", json!({})).await.0, 401);
+    }
+    assert_eq!(with(&b, &b.admin, "POST", &renew, json!({ "ttl_seconds": 60 })).await.0, 404, "what is over stays so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_request_that_does_not_fit_is_refused() {
+    let b = bench(Fake::new()).await;
+    for (body, word) in [
+        (json!({}), "name"),
+        (json!({ "name": "ci", "role": "root", "ttl_seconds": 60 }), "role"),
+        (json!({ "name": "ci", "role": "admin", "ttl_seconds": 5 }), "ttl_seconds"),
+        (json!({ "name": "ci", "role": "admin", "ttl_seconds": 86_401 }), "ttl_seconds"),
+        (json!({ "name": "ci", "role": "admin", "ttl_seconds": 60, "scope": "all" }), "scope"),
+    ] {
+        let (status, problem) = with(&b, &b.admin, "POST", "/v1/tokens", body).await;
+        assert_eq!((status, problem["code"].as_str()), (400, Some("VALIDATION")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{word}: {problem}");
+    }
+    let (_, list) = with(&b, &b.admin, "GET", "/v1/tokens", json!({})).await;
+    let own = list["items"].as_array().unwrap();
+    assert_eq!(own.len(), 2, "{list}");
+    for token in own {
+        assert_eq!(token["expire_time"], "", "{token}");
+        let path = format!("/v1/tokens/{}", token["id"].as_str().unwrap());
+        let (status, problem) = with(&b, &b.admin, "DELETE", &path, json!({})).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("TOKEN_OF_A_FILE")), "{problem}");
+        let (status, problem) =
+            with(&b, &b.admin, "POST", &format!("{path}/renew"), json!({ "ttl_seconds": 60 })).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("NO_END")), "{problem}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_whose_file_is_deleted_is_revoked_by_the_next_start() {
     let mut b = bench(Fake::new()).await;

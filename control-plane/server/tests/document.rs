@@ -109,7 +109,12 @@ async fn every_answer_is_as_the_openapi_document_says() {
     };
     let changes = |e: &&Endpoint| {
         use Action::{Abort, Pause, Promote, Resume};
-        matches!(e.action, Action::Delete | Action::Restart | Action::Rollback | Promote | Pause | Resume | Abort)
+        let tokens = matches!(e.action, Action::TokenCreate | Action::TokenRenew | Action::TokenRevoke);
+        tokens
+            || matches!(
+                e.action,
+                Action::Delete | Action::Restart | Action::Rollback | Promote | Pause | Resume | Abort
+            )
     };
     for e in API.iter().filter(|e| !changes(e)) {
         let mut target = e.url("shop", if e.kind.is_empty() { operation.as_str().unwrap() } else { name_of(e.kind) });
@@ -122,6 +127,17 @@ async fn every_answer_is_as_the_openapi_document_says() {
             _ => {}
         }
         assert_fits(e, &ask(&b, e, &target, &headers, &body).await);
+    }
+    let mut token = String::new();
+    for (action, body) in [
+        (Action::TokenCreate, json!({ "name": "ci", "role": "admin", "ttl_seconds": 60 })),
+        (Action::TokenRenew, json!({ "ttl_seconds": 120 })),
+        (Action::TokenRevoke, Value::Null),
+    ] {
+        let e = API.iter().find(|e| e.action == action).unwrap();
+        let answer = ask(&b, e, &e.url("", &token), &[], &body).await;
+        assert_fits(e, &answer);
+        token = serde_json::from_str::<Value>(&answer.2).unwrap()["id"].as_str().unwrap().to_owned();
     }
     // An application in mid-work answers 202.
     let put = puts[4];

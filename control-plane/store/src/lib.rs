@@ -27,7 +27,7 @@ pub use events::{EVENTS_PER_OBJECT, Event, EventFilter, EventType, NewEvent};
 pub use idempotency::{Begin, IDEMPOTENCY_TTL_MS, StoredAnswer};
 pub use objects::{NewObject, Object};
 pub use operations::{Operation, OperationFilter};
-pub use tokens::{Token, TokenHash, hash_token};
+pub use tokens::{NewToken, Token, TokenHash, hash_token};
 
 /// The newest schema this build knows; a database beyond it is refused.
 pub const SCHEMA_VERSION: i64 = migrations::NEWEST;

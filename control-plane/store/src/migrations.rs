@@ -60,6 +60,9 @@ const MIGRATIONS: &[&str] = &[
     );
     CREATE INDEX scaling_decisions_application ON scaling_decisions (namespace, name, seq);
     CREATE INDEX scaling_decisions_at ON scaling_decisions (at);",
+    // 3: tokens that end by themselves, and with the one that they were made with.
+    "ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
+    ALTER TABLE tokens ADD COLUMN made_by TEXT;",
 ];
 
 /// The version after all migrations.

@@ -388,24 +388,52 @@ fn backup_under_load() {
     assert!(matches!(store.backup(dir.path().join("no/where")), Err(StoreError::NotWritable(_))));
 }
 
+fn token<'a>(id: &'a str, hash: &'a sampan_store::TokenHash) -> sampan_store::NewToken<'a> {
+    sampan_store::NewToken { id, name: "ci", role: "editor", hash, expires_at: None, made_by: None }
+}
+
+#[test]
+fn a_token_ends_by_itself_and_with_the_one_that_made_it() {
+    let (_dir, path) = temp();
+    let store = Store::open(&path).unwrap();
+    let hashes = ["root", "child", "grandchild", "other"].map(hash_token);
+    let made = [("root", None), ("child", Some("root")), ("grandchild", Some("child")), ("other", None)];
+    for ((id, made_by), hash) in made.into_iter().zip(&hashes) {
+        let new = sampan_store::NewToken { expires_at: Some(100), made_by, ..token(id, hash) };
+        store.write(|tx| tx.token_add(new, 0)).unwrap();
+    }
+    let lives = |hash: &sampan_store::TokenHash, now| store.read(|r| r.token_find(hash, now)).unwrap().is_some();
+    assert!(lives(&hashes[0], 99) && !lives(&hashes[0], 100), "its end is no part of its life");
+    assert_eq!(store.write(|tx| tx.token_extend("root", 200, 99)), Ok(true));
+    assert!(lives(&hashes[0], 199) && !lives(&hashes[0], 200));
+    store.write(|tx| tx.token_extend("root", 150, 99)).unwrap();
+    assert!(lives(&hashes[0], 199), "a renewal makes no life shorter");
+    assert_eq!(store.write(|tx| tx.token_extend("child", 200, 100)), Ok(false), "what is over stays so");
+    assert_eq!(store.write(|tx| tx.token_revoke("root", 50)), Ok(true));
+    assert_eq!(hashes.each_ref().map(|hash| lives(hash, 60)), [false, false, false, true]);
+    assert_eq!(store.write(|tx| tx.token_extend("root", 900, 60)), Ok(false), "what is revoked stays so");
+    assert_eq!(store.write(|tx| tx.purge_tokens(51)), Ok(3));
+    assert_eq!(store.read(|r| r.tokens()).unwrap().len(), 1);
+}
+
 #[test]
 fn tokens_by_hash_only() {
     let (dir, path) = temp();
     let store = Store::open(&path).unwrap();
     let plain = "sampan_pat_0123456789abcdefghijklmnop";
     let hash = hash_token(plain);
-    store.write(|tx| tx.token_add("t1", "ci", "editor", &hash, 5)).unwrap();
-    assert_eq!(store.write(|tx| tx.token_add("t2", "twin", "editor", &hash, 5)), Err(StoreError::AlreadyExists));
-    let found = store.read(|r| r.token_find(&hash)).unwrap().unwrap();
+    store.write(|tx| tx.token_add(token("t1", &hash), 5)).unwrap();
+    assert_eq!(store.write(|tx| tx.token_add(token("t2", &hash), 5)), Err(StoreError::AlreadyExists));
+    let found = store.read(|r| r.token_find(&hash, i64::MAX)).unwrap().unwrap();
     assert_eq!((found.id.as_str(), found.role.as_str(), found.last_used), ("t1", "editor", None));
-    assert_eq!(store.read(|r| r.token_find(&hash_token("other"))), Ok(None));
+    assert_eq!(store.read(|r| r.token_find(&hash_token("other"), 5)), Ok(None));
     store.write(|tx| tx.token_touch("t1", 100)).unwrap();
     store.write(|tx| tx.token_touch("t1", 101)).unwrap();
     assert_eq!(store.read(|r| r.tokens()).unwrap()[0].last_used, Some(100));
     assert_eq!(store.write(|tx| tx.token_revoke("t1", 200)), Ok(true));
     assert_eq!(store.write(|tx| tx.token_revoke("t1", 201)), Ok(false));
     assert_eq!(store.write(|tx| tx.token_revoke("none", 201)), Err(StoreError::NotFound));
-    assert_eq!(store.read(|r| r.token_find(&hash)), Ok(None));
+    assert_eq!(store.read(|r| r.token_find(&hash, 5)), Ok(None));
     store.backup(dir.path().join("copy.db")).unwrap();
     let mut files = 0;
     for entry in std::fs::read_dir(dir.path()).unwrap() {
@@ -641,10 +669,16 @@ fn a_database_of_the_first_release_is_migrated() {
     let (_dir, path) = temp();
     insert(&Store::open(&path).unwrap(), "a", "b", 1).unwrap();
     let conn = rusqlite::Connection::open(&path).unwrap();
-    conn.execute_batch("DROP TABLE scaling_decisions; DELETE FROM migrations WHERE version > 1;").unwrap();
+    conn.execute_batch(
+        "DROP TABLE scaling_decisions; ALTER TABLE tokens DROP COLUMN expires_at;
+         ALTER TABLE tokens DROP COLUMN made_by; DELETE FROM migrations WHERE version > 1;",
+    )
+    .unwrap();
     drop(conn);
     let store = Store::open(&path).unwrap();
     assert_eq!(store.read(|r| r.count_objects("app", None)), Ok(1));
     let done: Done = store.write(|tx| tx.append_decision("n", "a", &json!({}), 1));
     done.unwrap();
+    store.write(|tx| tx.token_add(token("t1", &hash_token("t")), 5)).unwrap();
+    assert_eq!(store.read(|r| r.token_find(&hash_token("t"), i64::MAX)).unwrap().unwrap().expires_at, None);
 }

@@ -26,6 +26,8 @@ pub struct World {
     /// Answers before anything else, once each.
     pub refuse: Vec<(u16, Value)>,
     pub api_version: &'static str,
+    /// Ids of living tokens.
+    pub tokens: Vec<String>,
     next: u64,
 }
 
@@ -43,6 +45,7 @@ impl Fake {
             dry_run: json!({ "change_class": "none" }),
             refuse: Vec::new(),
             api_version: "v1",
+            tokens: Vec::new(),
             next: 1,
         };
         let fake = Self(Arc::new(Mutex::new(world)));
@@ -103,6 +106,9 @@ impl World {
         }
         if let Some(report) = self.reports.get(path) {
             return (200, report.clone());
+        }
+        if let Some(rest) = path.strip_prefix("/v1/tokens") {
+            return self.tokens(method, rest, &body);
         }
         if method == "POST" {
             return self.verb(path);
@@ -184,6 +190,25 @@ impl World {
             answer["operation"] = operation;
         }
         (status, answer)
+    }
+
+    fn tokens(&mut self, method: &str, rest: &str, body: &Value) -> (u16, Value) {
+        let id = rest.trim_start_matches('/').trim_end_matches("/renew").to_owned();
+        let info = |id: &str| json!({ "id": id, "expire_time": "2030-01-01T00:00:00.000Z" });
+        if method == "POST" && id.is_empty() {
+            let id = format!("t{}", self.next);
+            self.next += 1;
+            self.tokens.push(id.clone());
+            let mut made = info(&id);
+            made["role"] = body["role"].clone();
+            made["token"] = format!("sampan_secret-of-{id}").into();
+            return (201, made);
+        }
+        if !self.tokens.contains(&id) {
+            return (404, problem(404, "NOT_FOUND", json!([])));
+        }
+        self.tokens.retain(|living| method != "DELETE" || *living != id);
+        (200, info(&id))
     }
 
     /// What is told to an application: the verb is the last part of the path.

@@ -9,6 +9,7 @@ mod object;
 mod operation;
 mod rollout;
 mod scaling;
+mod token;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -155,6 +156,10 @@ async fn dispatch(
         Action::Watch => event::watch(api, query),
         Action::Server => Ok(ok(200, &server(api))),
         Action::IsolationClasses => Ok(ok(200, &json!({ "items": api.runtime.classes() }))),
+        Action::Tokens => token::list(api),
+        Action::TokenCreate => token::create(api, &caller, &body),
+        Action::TokenRenew => token::renew(api, &caller, path.get("id").unwrap_or(&empty), &body),
+        Action::TokenRevoke => token::revoke(api, path.get("id").unwrap_or(&empty)),
     }
 }
 

@@ -1,0 +1,3 @@
+output "id" {
+  value = provider::sampan::build_id("shop", "cart")
+}

@@ -1,0 +1,3 @@
+output "env" {
+  value = provider::sampan::env_from_dotenv("COLOR=blue\nGREETING='hello world'\n")
+}

@@ -1,0 +1,3 @@
+output "namespace" {
+  value = provider::sampan::parse_id("shop/cart").namespace
+}
