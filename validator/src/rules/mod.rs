@@ -202,6 +202,7 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP114", "An attribute of a metric does not belong to its type, or is missing for it."),
     ("SMP115", "A window says both a number and bounds, or only one bound."),
     ("SMP116", "A window goes beyond the rule's `max_replicas`."),
+    ("SMP130", "`idle` would stop an application that no request could wake up."),
     ("SMP117", "A text is no date, or a period ends before it begins."),
     ("SMP118", "Two windows of a rule have one name."),
     ("SMP119", "`prediction` has no metric that it can look ahead for."),

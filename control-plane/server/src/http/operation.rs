@@ -40,7 +40,16 @@ pub(super) fn start(
     state.verb = None;
     state.request = Some(Request { operation: id, generation, cause });
     objects::put_state(tx, &app, &state)?;
+    wake(tx, ns, name, now)?;
     serde_json::to_value(op).map_err(|e| StoreError::Other(e.to_string()))
+}
+
+/// Whom `idle` has stopped is awake again: what begins now is about all of its instances.
+pub(super) fn wake(tx: &Tx<'_>, ns: &str, name: &str, now: i64) -> Result<(), StoreError> {
+    match tx.object("application", ns, name)? {
+        Some(object) => objects::awake(tx, &objects::key(ns, name), &object.spec, now),
+        None => Ok(()),
+    }
 }
 
 /// As a caller reads it: a pause that a verb is about to end holds nobody up.
