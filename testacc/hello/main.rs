@@ -282,6 +282,13 @@ fn answer(hello: &Hello, request: &Request) -> Answer {
             thread::sleep(Duration::from_millis(count("ms")));
             greeting(hello)
         }
+        "/burn" => {
+            let until = std::time::Instant::now() + Duration::from_millis(count("ms").min(60_000));
+            while std::time::Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            greeting(hello)
+        }
         "/env" => match parameter("name").and_then(env) {
             Some(value) => text("200 OK", &format!("{value}\n")),
             None => text("404 Not Found", "not set\n"),
