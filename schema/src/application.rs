@@ -56,6 +56,9 @@ pub struct Spec {
     pub lifecycle_hooks: LifecycleHooks,
     #[schemars(extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default)]
+    pub idle: Idle,
+    #[schemars(extend("x-sampan" = {"class": "metadata"}))]
+    #[serde(default)]
     pub rollout: Rollout,
 }
 
@@ -99,6 +102,11 @@ pub fn container_port(ports: &BTreeMap<String, Port>, reference: &str) -> Option
         Some(p) => p.container_port.try_into().ok(),
         None => reference.parse().ok().filter(|p| *p > 0),
     }
+}
+
+/// Whether requests come to it through the gateway: by a route, or by its internal host.
+fn has_request_path(ports: &BTreeMap<String, Port>) -> bool {
+    ports.contains_key("http") || ports.len() == 1 || ports.values().any(|p| p.protocol == Protocol::HTTP)
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -253,6 +261,35 @@ impl Default for Offline {
     }
 }
 
+/// What happens while nobody asks for the application. An enabled scaling rule owns the size, and this has no say then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Idle {
+    /// `stop`: without a request through the gateway for `after_seconds` all instances go. `off`: they stay. A release
+    /// under way keeps them, and `replicas` stays as it was written.
+    pub mode: IdleMode,
+    /// Seconds without a request. They begin anew with the server and with each write of the application.
+    #[schemars(range(min = 60, max = 604_800))]
+    pub after_seconds: i64,
+    /// The gateway holds a request until an instance is ready, for 60 seconds at most. `false`: it answers 503 until
+    /// the application is written, restarted or rolled back.
+    pub wake_on_request: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleMode {
+    #[default]
+    Off,
+    Stop,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { mode: IdleMode::default(), after_seconds: 900, wake_on_request: true }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollout {
@@ -404,6 +441,11 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
         let message =
             format!("is not below progress_deadline_seconds {progress_deadline_seconds}: no release could succeed");
         v.push(Violation::new("lifecycle_hooks.online.registration_delay_seconds", "SMP069", message));
+    }
+    if spec.idle.mode == IdleMode::Stop && !has_request_path(&spec.network.ports) {
+        let message =
+            "no request could come through the gateway: declare an HTTP port in network.ports, or leave it off";
+        v.push(Violation::new("idle.mode", "SMP135", message));
     }
     for name in spec.network.ports.keys() {
         if !crate::name::is_name(name) {

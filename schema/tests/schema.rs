@@ -109,6 +109,8 @@ fn violations_name_path_and_rule() {
         http["port"] = "80".into();
         with("container.probes", json!({ "readiness": { "http_get": http } }))
     };
+    let mut unreachable = with("network.ports", json!({}));
+    unreachable["idle"] = json!({ "mode": "stop" });
     let cases = [
         (with("replicas", json!(-1)), "replicas", "SMP006"),
         (with("replicas", json!("two")), "replicas", "SMP002"),
@@ -162,6 +164,9 @@ fn violations_name_path_and_rule() {
             "lifecycle_hooks.online.registration_delay_seconds",
             "SMP069",
         ),
+        (unreachable, "idle.mode", "SMP130"),
+        (with("idle", json!({ "after_seconds": 59 })), "idle.after_seconds", "SMP006"),
+        (with("idle", json!({ "mode": "suspend" })), "idle.mode", "SMP003"),
         (
             with("update_strategy", json!({ "type": "InPlaceOnly", "max_surge": "1" })),
             "update_strategy.max_surge",

@@ -24,8 +24,7 @@ const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
 const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
 /// Set by the server alone.
-pub(crate) const COMPUTED: &[&str] =
-    &["id", "uid", "create_time", "status", "last_change_class", "effective_labels"];
+pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class", "effective_labels"];
 
 /// One instance of a resource of Sampan.
 #[derive(Debug)]

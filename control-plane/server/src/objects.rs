@@ -8,6 +8,8 @@ use sampan_engine::instance::Instance;
 use sampan_engine::revision::Revision;
 use sampan_engine::scaling;
 use sampan_engine::scaling::forecast::Series;
+use sampan_engine::scaling::idle::Idle;
+use sampan_schema::application;
 use sampan_schema::operation::{Operation, Phase, Progress};
 use sampan_store::{Object, Reader, StoreError, Tx};
 use serde::de::DeserializeOwned;
@@ -25,7 +27,8 @@ pub const SCALING: &str = "scaling";
 /// Loads of earlier days, of rules with `prediction`; the parent is the application.
 pub const LOADS: &str = "scaling-loads";
 
-/// What the autoscaler has decided about an application. There is one while a rule of the application is enabled.
+/// What the autoscaler has decided about an application. There is one while a rule of the application is enabled, or
+/// its `idle` is on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scaled {
@@ -35,6 +38,9 @@ pub struct Scaled {
     pub changed_at: i64,
     /// Requests wait at the gateway while there is no instance: a rule goes down to none.
     pub holds: bool,
+    /// It comes from the application's own `idle`: 0 instances mean that it was stopped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
     /// What the rules remember.
     pub state: scaling::State,
 }
@@ -103,6 +109,25 @@ pub fn scaled(r: &Reader<'_>, app: &str) -> Result<Option<Scaled>, StoreError> {
 
 pub fn put_scaled(tx: &Tx<'_>, app: &str, scaled: &Scaled) -> Result<(), StoreError> {
     tx.put_document(SCALING, app, app, &encode(scaled)?)
+}
+
+/// The application was written, or an operation of it begins: whom `idle` has stopped is awake again, with as many
+/// instances as the spec says, and the time without requests begins anew.
+pub fn awake(tx: &Tx<'_>, app: &str, spec: &Value, now: i64) -> Result<(), StoreError> {
+    let Ok(spec) = sampan_schema::read::<application::Spec>(spec) else { return Ok(()) };
+    let stored = scaled(tx, app)?;
+    // A rule's number stays, and with it the note that it was no silence that led to it.
+    if stored.as_ref().is_some_and(|s| !s.idle) {
+        return Ok(());
+    }
+    match Idle::of(&spec) {
+        Some(idle) => {
+            let (desired, holds) = (idle.replicas, idle.holds());
+            put_scaled(tx, app, &Scaled { desired, changed_at: now, holds, idle: true, ..Scaled::default() })
+        }
+        None if stored.is_some() => tx.remove_document(SCALING, app).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// By rule.

@@ -148,6 +148,96 @@ async fn a_waiting_request_wakes_an_application_without_instances() {
     asking.abort();
 }
 
+/// Two instances, which a minute of silence stops.
+fn idle(wake: bool) -> Value {
+    let mut spec = app(IMAGE_A, 2);
+    spec["idle"] = json!({ "mode": "stop", "after_seconds": 60, "wake_on_request": wake });
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_application_is_stopped_and_a_request_or_a_restart_wakes_it() {
+    let mut b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&idle(true)).await;
+    let route = json!({
+        "hostnames": ["cart.test"], "visibility": "public",
+        "rules": [{ "name": "all", "backends": [{ "application": "cart", "port": "http" }] }],
+    });
+    assert_eq!(b.create("/v1/namespaces/shop/routes/cart", &route).await.0, 201);
+    ready(&b, 2).await;
+    let written = b.get(CART).await;
+    // The time begins anew with the server.
+    let begun = Instant::now();
+    b.restart().await;
+    stops(&b).await;
+    assert!(begun.elapsed() >= Duration::from_mins(1), "{:?}", begun.elapsed());
+    let shown = scaling(&b).await;
+    assert_eq!(shown["decisions"][0]["to"], 0, "{shown}");
+    assert!(shown["decisions"][0]["reason"].as_str().unwrap().contains("2 → 0: no request for "), "{shown}");
+    let stopped = b.get(CART).await;
+    assert_eq!((&stopped["replicas"], &stopped["generation"]), (&json!(2), &written["generation"]), "{stopped}");
+    // It stays down across a restart of the server.
+    b.restart().await;
+    wait_for("a first look", async || scaling(&b).await["reason"] != "").await;
+    stays("no instance", Duration::from_secs(2), async || b.instances().await.is_empty()).await;
+
+    let ask = |b: &Bench| {
+        let gateway = format!("http://{}/", b.server.as_ref().unwrap().gateway);
+        tokio::spawn(b.http.get(gateway).header("host", "cart.test").timeout(Duration::from_mins(1)).send())
+    };
+    let asking = ask(&b);
+    ready(&b, 2).await;
+    let shown = scaling(&b).await;
+    let last = shown["decisions"].as_array().unwrap().last().unwrap();
+    assert!(last["reason"].as_str().unwrap().contains("0 → 2: woken up by 1 waiting"), "{shown}");
+    // Containers of the fake have addresses where nobody listens.
+    asking.abort();
+
+    // Without waking, a request gets its answer at once, and a restart wakes it.
+    let (_, answer) = b.update(CART, &idle(false)).await;
+    assert!(answer["operation"].is_null(), "{answer}");
+    stops(&b).await;
+    let answer = ask(&b).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(b.instances().await.len(), 0);
+    let (status, answer) = b.send("POST", &format!("{CART}/restart"), &[], Some(&json!({}))).await;
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    ready(&b, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_or_a_rule_wakes_an_idle_application_with_all_of_its_instances() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&idle(false)).await;
+    ready(&b, 2).await;
+    stops(&b).await;
+    let mut other = idle(true);
+    other["container"]["image"] = IMAGE_B.into();
+    let (_, answer) = b.update(CART, &other).await;
+    assert_eq!(b.finish(&answer).await["phase"], "Succeeded");
+    ready(&b, 2).await;
+    // A rule owns the size, and without it what is declared counts again.
+    assert_eq!(b.create(&rule_path("by-time"), &always(3)).await.0, 201);
+    ready(&b, 3).await;
+    assert_eq!(b.send("DELETE", &rule_path("by-time"), &[("if-match", "*")], None).await.0, 204);
+    ready(&b, 2).await;
+    let (_, answer) = b.update(CART, &app(IMAGE_B, 2)).await;
+    assert!(answer["operation"].is_null(), "{answer}");
+    ready(&b, 2).await;
+}
+
+/// A minute of silence has to pass first.
+async fn stops(b: &Bench) {
+    let until = Instant::now() + Duration::from_mins(3);
+    while !b.instances().await.is_empty() {
+        assert!(Instant::now() < until, "it is never idle: {}", scaling(b).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_that_cannot_be_are_refused() {
     let b = bench(Fake::new()).await;

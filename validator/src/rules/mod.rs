@@ -248,6 +248,7 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP132", "An environment schedule would never start anything: each start comes with a stop."),
     ("SMP133", "The selector of an environment schedule does not say exactly one way to choose."),
     ("SMP134", "A wave of `start_order` is empty, or names an application twice or one that is not chosen."),
+    ("SMP135", "`idle` would stop an application that no request could wake up."),
 ];
 
 /// The id of a violation as a constant; every id of the schema that is of three digits has one.

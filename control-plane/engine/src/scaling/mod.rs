@@ -6,6 +6,7 @@
 
 pub mod forecast;
 mod history;
+pub mod idle;
 mod plan;
 mod proposal;
 mod reason;

@@ -42,6 +42,12 @@ pub enum Reason {
     Idle {
         for_ms: i64,
     },
+    /// The application's own `idle` has stopped it.
+    Asleep {
+        wakes: bool,
+    },
+    /// The application's own `idle` lets it run.
+    Awake,
     Min {
         min: u32,
         window: Option<String>,
@@ -123,6 +129,9 @@ impl fmt::Display for Reason {
             Self::Woken { waiting } => write!(f, "woken up by {waiting} waiting requests"),
             Self::Active { metric } => write!(f, "woken up by {metric}"),
             Self::Idle { for_ms } => write!(f, "no request for {}", time(*for_ms)),
+            Self::Asleep { wakes: true } => write!(f, "idle until a request comes"),
+            Self::Asleep { wakes: false } => write!(f, "idle until it is written, restarted or rolled back"),
+            Self::Awake => write!(f, "not idle"),
             Self::Min { min, window } => write!(f, "at least {min}{}", of_window(window.as_ref())),
             Self::Max { max, window } => write!(f, "at most {max}{}", of_window(window.as_ref())),
             Self::Early { window } => write!(f, "window {window} begins before new instances would be ready"),
@@ -223,7 +232,10 @@ impl fmt::Display for RuleDecision {
         }
         match &self.window {
             Some(name) if self.proposals.is_empty() => parts.push(format!("window {name} wants {}", self.wanted)),
-            None if self.proposals.is_empty() => parts.push(format!("outside of windows {}", self.wanted)),
+            // The application's own `idle` has no windows.
+            None if self.proposals.is_empty() && !self.rule.is_empty() => {
+                parts.push(format!("outside of windows {}", self.wanted));
+            }
             _ => {}
         }
         parts.extend(self.reasons.iter().map(Reason::to_string));

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::answer::{StoreProblem, mismatch, not_found, ok, read, write};
 use super::idempotency::once;
-use super::operation::start;
+use super::operation::{start, wake};
 use crate::auth::Caller;
 use crate::clock::{now_ms, random_hex, rfc3339};
 use crate::reconciler::Note;
@@ -76,6 +76,9 @@ pub(super) fn put(
         })
     })?;
     tell(api, kind, ns, name);
+    if kind.name == "application" && spec.pointer("/idle/mode").is_some_and(|mode| mode == "stop") {
+        api.board.rules_changed();
+    }
     Ok(ok(status, &shown))
 }
 
@@ -472,6 +475,9 @@ fn store_spec(
             Class::InPlaceRestart | Class::Recreate => Some(Cause::Deploy),
             _ => None,
         };
+        if cause.is_none() && !unchanged {
+            wake(tx, ns, name, now)?;
+        }
         if let Some(cause) = cause {
             if let Some(o) = &old {
                 refuse(admission::rejected(tx, o, &objects::state(tx, &objects::key(ns, name))?)?)?;

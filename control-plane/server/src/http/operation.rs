@@ -39,6 +39,7 @@ pub(super) fn start(
         objects::move_operation(tx, &displaced, Phase::Superseded, "Superseded", &text, None, now)?;
     }
     objects::put_state(tx, &app, &state)?;
+    wake(tx, ns, name, now)?;
     let waits_for = state.waits_for();
     let op = if state.queued.is_some_and(|queued| queued.request.operation == id) {
         objects::move_operation(tx, &id, Phase::Pending, "Queued", &waits_for, None, now)?;
@@ -47,6 +48,14 @@ pub(super) fn start(
         op
     };
     serde_json::to_value(op).map_err(|e| StoreError::Other(e.to_string()))
+}
+
+/// Whom `idle` has stopped is awake again: what begins now is about all of its instances.
+pub(super) fn wake(tx: &Tx<'_>, ns: &str, name: &str, now: i64) -> Result<(), StoreError> {
+    match tx.object("application", ns, name)? {
+        Some(object) => objects::awake(tx, &objects::key(ns, name), &object.spec, now),
+        None => Ok(()),
+    }
 }
 
 /// As a caller reads it: a pause that a verb is about to end holds nobody up.

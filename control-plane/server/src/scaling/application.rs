@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use sampan_engine::scaling::idle::{self, Idle};
 use sampan_engine::scaling::{self, Decision, Metrics, Reading, Requests, Rollout, Sample, View};
 use sampan_gateway::Load;
 use sampan_schema::scaling_rule::Spec;
@@ -30,6 +31,8 @@ pub(super) struct Rule {
 
 pub(super) struct Application {
     pub rules: Vec<Rule>,
+    /// Without an enabled rule: what the application itself says.
+    pub idle: Option<Idle>,
     /// Answers of others, by rule and metric.
     pub answers: BTreeMap<(String, String), Sample>,
     /// `None` until the first decision is stored.
@@ -51,10 +54,16 @@ pub(super) struct Application {
 }
 
 impl Application {
+    /// One that has no rule and is stopped when nobody asks for it.
+    pub fn idle(idle: Idle, stored: Option<Scaled>, now: i64) -> Self {
+        Self { idle: Some(idle), ..Self::new(Vec::new(), stored, Outlook::default(), now) }
+    }
+
     pub fn new(rules: Vec<Rule>, stored: Option<Scaled>, outlook: Outlook, now: i64) -> Self {
         let state = stored.as_ref().map(|s| s.state.clone()).unwrap_or_default();
         Self {
             rules,
+            idle: None,
             answers: BTreeMap::new(),
             stored,
             stored_at: now,
@@ -113,16 +122,54 @@ impl Application {
         self.loads.push(now, load);
     }
 
+    /// It is the idle application that it was at the last look.
+    pub fn is(&self, idle: &Idle, stored: Option<&Scaled>) -> bool {
+        self.idle.as_ref() == Some(idle) && self.stored.as_ref() == stored
+    }
+
     /// Decides, and stores what changed. Nothing is decided until the reconciler has looked at the application.
-    pub fn decide(&mut self, name: &str, parts: &Parts, usages: &Usages, now: i64) {
-        let Some(facts) = parts.board.facts(name) else { return };
+    ///
+    /// Returns false when somebody else has written meanwhile, so that it has to be read again.
+    pub fn decide(&mut self, name: &str, parts: &Parts, usages: &Usages, now: i64) -> bool {
+        let Some(facts) = parts.board.facts(name) else { return true };
         if facts.stopped {
-            self.rest(name, parts, now);
-            return;
+            self.rest(name, parts, &facts, now);
+            return true;
         }
         self.rested_at = None;
+        let decision = match self.idle {
+            Some(idle) => self.decide_idle(&idle, &facts, now),
+            None => self.decide_rules(name, parts, &facts, usages, now),
+        };
+        let stored = self.store(name, parts, &decision, now);
+        let stored = stored.unwrap_or_else(|error| {
+            tracing::error!(app = name, %error, "a decision cannot be stored; trying again");
+            true
+        });
+        parts.board.show(name, Shown { decision, waiting: self.waiting });
+        stored
+    }
+
+    fn decide_idle(&mut self, idle: &Idle, facts: &Facts, now: i64) -> Decision {
+        if facts.releasing {
+            self.started = now;
+        }
+        let asleep = self.stored.as_ref().is_some_and(|s| s.idle && s.desired == 0);
+        let view = idle::View {
+            now,
+            since: self.started,
+            asleep,
+            current: self.stored.as_ref().map_or(facts.replicas, |s| s.desired),
+            ready: facts.ready(),
+            rollout: if facts.releasing { Rollout::Active } else { Rollout::None },
+            requests: Requests { last: self.last_request, waiting: self.waiting },
+        };
+        idle::decide(idle, &view)
+    }
+
+    fn decide_rules(&mut self, name: &str, parts: &Parts, facts: &Facts, usages: &Usages, now: i64) -> Decision {
         let current = self.stored.as_ref().map_or(facts.replicas, |s| s.desired);
-        let measured = Measured { loads: &self.loads, usages, facts: &facts, answers: &self.answers };
+        let measured = Measured { loads: &self.loads, usages, facts, answers: &self.answers };
         let metrics: Vec<Metrics> =
             self.rules.iter().map(|rule| signals::metrics(&rule.spec, &measured, now)).collect();
         let start_lag_ms = self.start_lag();
@@ -159,27 +206,29 @@ impl Application {
             state = self.state.clone();
             decision = scaling::decide(&view, &mut state);
         }
-        self.measure_start(&decision, &facts, now);
+        self.measure_start(&decision, facts, now);
         self.state = state;
-        if let Err(error) = self.store(name, parts, &decision, now) {
-            tracing::error!(app = name, %error, "a decision cannot be stored; trying again");
-        }
-        parts.board.show(name, Shown { decision, waiting: self.waiting });
+        decision
     }
 
     /// A schedule has stopped it: nothing is decided, and what was measured says nothing about the next start, which is
     /// at the floor of the rules.
-    fn rest(&mut self, name: &str, parts: &Parts, now: i64) {
+    fn rest(&mut self, name: &str, parts: &Parts, facts: &Facts, now: i64) {
         self.begin_anew(now);
         parts.board.hide(name);
         if self.rested_at.is_some_and(|at| (at..at + STORE_MS).contains(&now)) {
             return;
         }
-        let Some(floor) = scaling::floor(self.rules.iter().map(|rule| &rule.spec), now) else { return };
+        let floor = match self.idle {
+            Some(_) => Some(facts.replicas),
+            None => scaling::floor(self.rules.iter().map(|rule| &rule.spec), now),
+        };
+        let Some(floor) = floor else { return };
         let scaled = Scaled {
             desired: floor,
             changed_at: self.stored.as_ref().map_or(0, |s| s.changed_at),
             holds: self.holds(),
+            idle: self.idle.is_some(),
             state: self.state.clone(),
         };
         let (ns, app) = name.split_once('/').unwrap_or(("", name));
@@ -197,7 +246,8 @@ impl Application {
 
     /// Whether requests wait while there is no instance.
     fn holds(&self) -> bool {
-        self.rules.iter().any(|r| r.spec.scale_to_zero.is_some())
+        let to_zero = self.rules.iter().any(|r| r.spec.scale_to_zero.is_some());
+        self.idle.map_or(to_zero, |idle| idle.holds())
     }
 
     /// The time from a decision to ready instances, 90th percentile.
@@ -223,11 +273,12 @@ impl Application {
         }
     }
 
-    fn store(&mut self, name: &str, parts: &Parts, decision: &Decision, now: i64) -> Result<(), StoreError> {
+    fn store(&mut self, name: &str, parts: &Parts, decision: &Decision, now: i64) -> Result<bool, StoreError> {
         let (ns, app) = name.split_once('/').unwrap_or(("", name));
+        let idle = self.idle.is_some();
         let holds = self.holds();
         let before = self.stored.as_ref();
-        let changed = before.is_none_or(|s| s.desired != decision.to || s.holds != holds);
+        let changed = before.is_none_or(|s| s.desired != decision.to || s.holds != holds || s.idle != idle);
         let wanted = decision.rules.iter().map(|r| r.wanted).collect();
         let outcome = (decision.to, wanted, decision.limited_by);
         // What is held back second after second is one line of the log.
@@ -235,17 +286,22 @@ impl Application {
         let loads = self.outlook.is_due(now);
         let due = loads || now - self.stored_at >= STORE_MS && before.is_none_or(|s| s.state != self.state);
         if !changed && !log && !due {
-            return Ok(());
+            return Ok(true);
         }
         let moved = decision.to != decision.from;
         let changed_at = if moved { now } else { before.map_or(0, |s| s.changed_at) };
-        let scaled = Scaled { desired: decision.to, changed_at, holds, state: self.state.clone() };
+        let scaled = Scaled { desired: decision.to, changed_at, holds, idle, state: self.state.clone() };
         let sentence = decision.to_string();
-        let stored = parts.store.write(|tx| {
+        // Some: it was not stored, and whether the present rules and what is stored still count.
+        let kept = parts.store.write(|tx| {
             // It may have been deleted a moment ago, and somebody else may have taken what the quota left.
             let taken = moved && quota::room(tx, ns, app)?.is_some_and(|room| decision.to > room.max(decision.from));
             if tx.object("application", ns, app)?.is_none() || taken {
-                return Ok::<_, StoreError>(false);
+                return Ok::<_, StoreError>(Some(true));
+            }
+            // Or written: then it is not idle.
+            if idle && objects::scaled(tx, name)? != self.stored {
+                return Ok(Some(false));
             }
             objects::put_scaled(tx, name, &scaled)?;
             if loads {
@@ -265,10 +321,10 @@ impl Application {
                 };
                 tx.append_event(event, now)?;
             }
-            Ok(true)
+            Ok(None)
         })?;
-        if !stored {
-            return Ok(());
+        if let Some(counts) = kept {
+            return Ok(counts);
         }
         if loads {
             self.outlook.stored(now);
@@ -282,7 +338,7 @@ impl Application {
             tracing::info!(app = name, from = decision.from, to = decision.to, "{sentence}");
             let _ = parts.notes.send(Note::Wake(name.to_owned()));
         }
-        Ok(())
+        Ok(true)
     }
 }
 

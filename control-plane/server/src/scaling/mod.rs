@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sampan_engine::runtime::{Runtime, RuntimeError, Usage};
+use sampan_engine::scaling::idle::Idle;
 use sampan_gateway::Gateway;
 use sampan_schema::scaling_rule::{MetricType, Spec};
 use sampan_store::{Store, StoreError};
@@ -25,7 +26,7 @@ use self::board::Board;
 use self::history::Usages;
 use self::outlook::Outlook;
 use crate::clock::{Clocks, now_ms};
-use crate::objects;
+use crate::objects::{self, Scaled};
 use crate::reconciler::Note;
 use crate::sample::Sampler;
 
@@ -150,7 +151,9 @@ impl Scaler {
         let mut loads = self.parts.gateway.loads();
         for (name, app) in &mut self.applications {
             app.see(loads.remove(name), now);
-            app.decide(name, &self.parts, &self.usages, now);
+            if !app.decide(name, &self.parts, &self.usages, now) {
+                self.read_at = 0;
+            }
         }
     }
 
@@ -171,7 +174,9 @@ impl Scaler {
         for name in held {
             let Some(app) = self.applications.get_mut(name) else { continue };
             app.see(self.parts.gateway.load(name), now);
-            app.decide(name, &self.parts, &self.usages, now);
+            if !app.decide(name, &self.parts, &self.usages, now) {
+                self.read_at = 0;
+            }
         }
     }
 
@@ -233,8 +238,10 @@ impl Scaler {
                 rules.entry(app).or_default().push(application::Rule { spec, generation: object.generation });
             }
         }
+        let without: Vec<String> = stored.into_iter().map(|d| d.key).filter(|app| !rules.contains_key(app)).collect();
+        let idle = self.idle(&without)?;
         // Without a rule the spec's number is in force again.
-        let over: Vec<String> = stored.into_iter().map(|d| d.key).filter(|app| !rules.contains_key(app)).collect();
+        let over: Vec<String> = without.into_iter().filter(|app| !idle.contains_key(app)).collect();
         if !over.is_empty() {
             self.parts.store.write(|tx| {
                 for app in &over {
@@ -244,10 +251,15 @@ impl Scaler {
                 Ok::<_, StoreError>(())
             })?;
         }
-        self.applications.retain(|app, _| rules.contains_key(app));
-        let watched = rules.keys().cloned().collect();
+        self.applications.retain(|app, _| rules.contains_key(app) || idle.contains_key(app));
+        let watched = rules.keys().chain(idle.keys()).cloned().collect();
+        for (name, (idle, stored)) in idle {
+            if self.applications.get(&name).is_none_or(|app| !app.is(&idle, stored.as_ref())) {
+                self.applications.insert(name, Application::idle(idle, stored, now));
+            }
+        }
         for (name, rules) in rules {
-            match self.applications.get_mut(&name) {
+            match self.applications.get_mut(&name).filter(|app| app.idle.is_none()) {
                 Some(app) => app.follow(rules),
                 None => {
                     let read = |r: &sampan_store::Reader<'_>| {
@@ -262,5 +274,21 @@ impl Scaler {
             let _ = self.parts.notes.send(Note::Wake(app));
         }
         Ok(())
+    }
+
+    /// Those of these, all without an enabled rule, that are stopped when nobody asks for them.
+    fn idle(&self, applications: &[String]) -> Result<BTreeMap<String, (Idle, Option<Scaled>)>, StoreError> {
+        self.parts.store.read(|r| {
+            let mut found = BTreeMap::new();
+            for key in applications {
+                let (ns, name) = key.split_once('/').unwrap_or(("", key));
+                let Some(object) = r.object("application", ns, name)?.filter(|o| !o.deleting) else { continue };
+                let Ok(spec) = sampan_schema::read(&object.spec) else { continue };
+                if let Some(idle) = Idle::of(&spec) {
+                    found.insert(key.clone(), (idle, objects::scaled(r, key)?));
+                }
+            }
+            Ok(found)
+        })
     }
 }
