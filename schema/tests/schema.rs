@@ -164,7 +164,7 @@ fn violations_name_path_and_rule() {
             "lifecycle_hooks.online.registration_delay_seconds",
             "SMP069",
         ),
-        (unreachable, "idle.mode", "SMP130"),
+        (unreachable, "idle.mode", "SMP135"),
         (with("idle", json!({ "after_seconds": 59 })), "idle.after_seconds", "SMP006"),
         (with("idle", json!({ "mode": "suspend" })), "idle.mode", "SMP003"),
         (

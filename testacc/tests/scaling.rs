@@ -162,11 +162,10 @@ fn load_adds_instances_in_the_middle_of_a_canary_and_nobody_notices_either() {
     let rollout = app.rollout(&dev);
     assert_eq!((&rollout["phase"], &rollout["weight_percent"]), (&json!("Paused"), &json!(25.0)), "{rollout}");
     assert_eq!(gray(&all), 2, "a quarter of more instances is more: {all:?}");
-    let enough = load.answered() + 400;
-    wait_for("answers of all instances", DEADLINE, || {
-        let answered = load.answered();
-        if answered >= enough { Ok(()) } else { Err(answered.to_string()) }
-    });
+    let answers: Vec<Value> = (0..400).map(|_| dev.get(&app.host(), "/").unwrap().json()["version"].clone()).collect();
+    let came = answers.iter().filter(|version| **version == "2").count();
+    // A quarter of 400, and six standard deviations.
+    assert!((48..=152).contains(&came), "{came} of 400 requests came to the new revision");
     let output = dev.sampan(&["rollout", "promote", "web/web"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     wait_for("the end of the release", DEADLINE, || {
@@ -234,98 +233,6 @@ fn two_hundred_requests_at_once_wake_an_application_and_none_is_lost() {
     // And back to none, from where the next request gets its answer too.
     has_ready(&dev, &app, 0);
     assert_eq!(dev.get(&app.host(), "/").unwrap().status, 200);
-    app.terraform.destroy(&[]);
-}
-
-/// Three on fifths of a core that are full.
-const BURNING: &[Client<'_>] = &[Client { workers: 4, rate: 10, path: "/burn?ms=30", options: &[] }];
-
-#[test]
-fn work_on_the_cpu_adds_instances_and_its_end_removes_them() {
-    if !require_with("hey") {
-        return;
-    }
-    let registry = Registry::start();
-    let image = push_hello(&registry.address, "1", &[("VERSION", "1")]);
-    let dev = Dev::start();
-    let mut app = App::new(&dev, "web", &image);
-    app.set("replicas", 1);
-    app.set("cpu", "200m");
-    rule(
-        &app,
-        r#"
-  min_replicas = 1
-  max_replicas = 3
-  metrics      = { work = { type = "cpu", target = 40, window_seconds = 30 } }
-  behavior     = { scale_down = { stabilization_window_seconds = 10, period_seconds = 1 } }"#,
-    );
-    app.apply();
-    let load = Hey::start(dev.gateway, &app.host(), BURNING);
-    has_ready(&dev, &app, 3);
-    let shown = described(&dev, &app);
-    let decisions = shown["decisions"].as_array().unwrap();
-    let grown = |d: &Value| d["to"] == 3 && d["reason"].as_str().is_some_and(|r| r.contains("work wanted"));
-    assert!(decisions.iter().any(grown), "{shown}");
-    assert!(decisions.iter().all(|d| d["reason"].as_str().unwrap().contains(" %, target 40 %")), "{shown}");
-    assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
-    let report = load.stop();
-    assert_eq!((report.errors, report.statuses.keys().collect::<Vec<_>>()), (Vec::<String>::new(), vec![&200]));
-    has_ready(&dev, &app, 1);
-    let text = dev.sampan(&["describe", "scaling", "web/web"]).output().unwrap();
-    let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    assert!(text.contains("→ 1: work wanted 1 ("), "{text}");
-    app.terraform.destroy(&[]);
-}
-
-const HALF: &str = r#"
-  capacity = "shared"
-  steps    = [{ weight_percent = 50, pause = { manual = true } }]"#;
-
-#[test]
-fn load_adds_instances_in_the_middle_of_a_gray_release_and_shares_stay() {
-    if !require_with("hey") {
-        return;
-    }
-    let registry = Registry::start();
-    let image = |version: &str| push_hello(&registry.address, version, &[("VERSION", version)]);
-    let (one, two) = (image("1"), image("2"));
-    let dev = Dev::start();
-    let mut app = App::with_policy(&dev, "web", &one, HALF);
-    app.set("replicas", 2);
-    rule(&app, &BY_REQUESTS.replace("min_replicas = 1", "min_replicas = 2"));
-    app.apply();
-    app.set("image", two.as_str());
-    app.apply();
-    assert_eq!(app.rollout(&dev)["phase"], "Paused");
-    has_ready(&dev, &app, 2);
-    let stable = app.revision(&dev);
-
-    let load = Hey::start(dev.gateway, &app.host(), CLIENTS);
-    wait_for("4 ready instances, while the release waits", DEADLINE, || {
-        let all = app.instances(&dev);
-        let (ready, old): (usize, usize) = all
-            .iter()
-            .filter(|i| i.ready)
-            .fold((0, 0), |(ready, old), i| (ready + 1, old + usize::from(i.revision == stable)));
-        assert!(old >= 1, "half of the requests need a stable instance: {all:?}");
-        if ready == 4 { Ok(()) } else { Err(described(&dev, &app).to_string()) }
-    });
-    assert_eq!(app.rollout(&dev)["phase"], "Paused");
-    let answers: Vec<Value> = (0..400).map(|_| dev.get(&app.host(), "/").unwrap().json()["version"].clone()).collect();
-    let gray = answers.iter().filter(|version| **version == "2").count();
-    // Half of 400, and six standard deviations.
-    assert!((140..=260).contains(&gray), "{gray} of 400 requests came to the new revision");
-    let output = dev.sampan(&["rollout", "promote", "web/web"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    wait_for("the end of the release", DEADLINE, || {
-        let rollout = app.rollout(&dev);
-        if rollout["phase"] == "Succeeded" { Ok(()) } else { Err(rollout.to_string()) }
-    });
-    has_ready(&dev, &app, 4);
-    let report = load.stop();
-    assert_eq!(report.errors, Vec::<String>::new());
-    assert_eq!(report.statuses.keys().collect::<Vec<_>>(), [&200], "{:?}", report.statuses);
-    assert_eq!(app.terraform.plan_is_empty(&[]), Ok(()));
     app.terraform.destroy(&[]);
 }
 
