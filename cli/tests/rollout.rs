@@ -24,7 +24,7 @@ fn rollout(phase: &str, step: u32, updated: u64, operation: &str) -> Value {
     json!({
         "phase": phase, "step": step, "total_steps": 3, "weight_percent": f64::from(step) * 5.0,
         "weight_limited_by": "", "revision": "bbbb", "stable_revision": "aaaa", "reason": "", "message": "",
-        "operation": operation, "wanted": 4, "updated": updated, "ready": updated, "analysis": [],
+        "operation": operation, "queued": "", "wanted": 4, "updated": updated, "ready": updated, "analysis": [],
     })
 }
 
