@@ -247,7 +247,8 @@ fn retarget(v: &View<'_>, d: &mut Decision) {
 /// Adds and removes instances until there are as many as wanted.
 fn scale(v: &View<'_>, d: &mut Decision) {
     let Some(aim) = release::aim(v, &d.state, &on(&d.instances)) else { return };
-    let n = v.spec.replicas.max(0) as usize + release::additional(v, d) as usize;
+    let (own, additional) = (v.spec.replicas.max(0) as usize, release::additional(v, d) as usize);
+    let n = own + additional;
     let (_, surge) = v.spec.budget();
     let terminating = d.instances.iter().filter(|i| i.terminating).count();
     let outdated = outdated(v, d, &aim) + terminating;
@@ -305,7 +306,19 @@ fn scale(v: &View<'_>, d: &mut Decision) {
     let surplus = alive.saturating_sub(n + extra);
     if surplus > 0 {
         remove(v, d, &aim, surplus);
+    } else if additional > 0 && room == 0 && on_target < aim.wanted {
+        make_room(v, d, &aim, own, (aim.wanted - on_target) as usize);
     }
+}
+
+/// What is made in addition needs the room that stable takes beyond its number: after a scale in that came when all of
+/// the others were lost.
+fn make_room(v: &View<'_>, d: &mut Decision, aim: &Aim<'_>, own: usize, lacking: usize) {
+    let mut stable: Vec<&mut Instance> =
+        d.instances.iter_mut().filter(|i| !i.terminating && i.revision != aim.target.hash).collect();
+    let spare = stable.len().saturating_sub(own).min(lacking);
+    stable.sort_by_key(|i| (i.is_available(0, v.now), Reverse(i.created_at), Reverse(i.name.clone())));
+    stable.into_iter().take(spare).for_each(|i| i.terminating = true);
 }
 
 /// Instances that still have to leave where they are, for which surge may stand in. None once those of the step are

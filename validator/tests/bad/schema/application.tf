@@ -360,3 +360,15 @@ resource "sampan_application" "r31" {
   }
   status = {}
 }
+
+resource "sampan_application" "r135" {
+  namespace = "shop"
+  name      = "a135"
+  replicas  = 2
+  resources = { cpu = "1", memory = "1Gi" }
+  container = {
+    image  = "registry.example.com/shop/api:1"
+    probes = { readiness = { http_get = { port = "80" } } }
+  }
+  idle = { mode = "stop" }
+}
