@@ -9,6 +9,7 @@ run "every_rule_is_about_an_application_of_its_own" {
       sampan_scaling_rule.timed.application,
       sampan_scaling_rule.metric.application,
       sampan_scaling_rule.mixed.application,
+      sampan_scaling_rule.predictive.application,
       sampan_scaling_rule.to_zero.application,
     ])
     error_message = "Each application shows one kind of rule."
