@@ -264,11 +264,12 @@ const MANUAL: &str = "
   ]";
 
 /// Keys of `sampan rollout status -o json`, as the guide has them.
-const STATUS: [&str; 14] = [
+const STATUS: [&str; 15] = [
     "analysis",
     "message",
     "operation",
     "phase",
+    "queued",
     "ready",
     "reason",
     "revision",

@@ -62,6 +62,15 @@ resource "sampan_scaling_rule" "it" {
   max_replicas = 4
   metrics      = { requests = { type = "qps", target = 20, window_seconds = 10 } }
 }
+resource "sampan_environment_schedule" "it" {
+  namespace  = sampan_namespace.it.name
+  name       = "nights"
+  depends_on = [sampan_application.it]
+  selector   = { match_labels = { of = "nobody" } }
+  stop       = "0 20 * * 1-5"
+  start      = "0 8 * * 1-5"
+  holidays   = ["2036-12-26", "2036-12-25"]
+}
 resource "sampan_route" "it" {
   namespace = sampan_namespace.it.name
   name      = "hello"
@@ -70,13 +79,14 @@ resource "sampan_route" "it" {
 }
 "#;
 
-const IDS: [(&str, &str); 7] = [
+const IDS: [(&str, &str); 8] = [
     ("namespace", "found"),
     ("config_map", "found/settings"),
     ("secret", "found/keys"),
     ("gray_policy", "found/careful"),
     ("application", "found/hello"),
     ("scaling_rule", "found/by-requests"),
+    ("environment_schedule", "found/nights"),
     ("route", "found/hello"),
 ];
 
@@ -104,14 +114,14 @@ fn configuration_that_terraform_writes_for_every_noun_plans_to_nothing() {
     let blocks = IDS.map(|(kind, id)| format!("import {{\n  to = sampan_{kind}.it\n  id = \"{id}\"\n}}\n"));
     finder.write("import.tf", &blocks.concat());
     let planned = finder.expect(&["plan", "-generate-config-out=generated.tf"], 0).text();
-    assert!(planned.contains("7 to import, 0 to add, 0 to change, 0 to destroy"), "{planned}");
+    assert!(planned.contains("8 to import, 0 to add, 0 to change, 0 to destroy"), "{planned}");
     let written = std::fs::read_to_string(finder.path().join("generated.tf")).unwrap();
     for (kind, _) in IDS {
         assert!(written.contains(&format!("resource \"sampan_{kind}\" \"it\"")), "{written}");
     }
     assert!(!written.contains("value-of-a-secret"), "{written}");
     let applied = finder.apply(&[]).text();
-    assert!(applied.contains("7 imported, 0 added, 0 changed, 0 destroyed"), "{applied}");
+    assert!(applied.contains("8 imported, 0 added, 0 changed, 0 destroyed"), "{applied}");
     assert_eq!(finder.plan_is_empty(&[]), Ok(()), "{written}");
     assert_eq!(finder.refresh_is_empty(&[]), Ok(()));
     // Its owner sees nothing of it.
