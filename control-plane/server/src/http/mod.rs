@@ -136,8 +136,8 @@ async fn dispatch(
     match e.action {
         Action::List => object::list(api, kind()?, ns, query),
         Action::Get => object::get(api, kind()?, ns, name),
-        Action::Put => object::put(api, kind()?, &caller, ns, name, headers, &body),
-        Action::Delete => object::delete(api, kind()?, ns, name, headers),
+        Action::Put => object::put(api, kind()?, &caller, ns, name, headers, &body).await,
+        Action::Delete => object::delete(api, kind()?, ns, name, headers).await,
         Action::DryRun => object::dry_run(api, kind()?, ns, name, &body).await,
         Action::Instances => application::instances(api, ns, name).await,
         Action::Revisions => application::revisions(api, ns, name),

@@ -1,6 +1,7 @@
 //! Objects of every kind: list, read, write, delete, dry run.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,6 +15,7 @@ use sampan_schema::route::{self, Visibility};
 use sampan_schema::{Kind, normalise};
 use sampan_store::{NewObject, Object, Reader, StoreError, Tx};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::Api;
 use super::answer::{StoreProblem, mismatch, not_found, ok, read, write};
@@ -23,6 +25,9 @@ use crate::auth::Caller;
 use crate::clock::{now_ms, random_hex, rfc3339};
 use crate::reconciler::Note;
 use crate::{admission, objects, quota};
+
+/// So long a write of a route waits for the gateways; it is written, and follows by itself, if they take longer.
+const ROUTES_IN_FORCE: Duration = Duration::from_secs(5);
 
 pub(super) fn get(api: &Api, kind: &Kind, ns: &str, name: &str) -> Result<Response, Problem> {
     read(&api.store, |r| {
@@ -50,7 +55,7 @@ pub(super) fn list(api: &Api, kind: &Kind, ns: &str, query: &HashMap<String, Str
     })
 }
 
-pub(super) fn put(
+pub(super) async fn put(
     api: &Api,
     kind: &'static Kind,
     caller: &Caller,
@@ -75,14 +80,14 @@ pub(super) fn put(
             store_spec(api, tx, kind, ns, name, &spec, secret.as_ref(), old, &expected, now)
         })
     })?;
-    tell(api, kind, ns, name);
+    tell(api, kind, ns, name).await;
     if kind.name == "application" && spec.pointer("/idle/mode").is_some_and(|mode| mode == "stop") {
         api.board.rules_changed();
     }
     Ok(ok(status, &shown))
 }
 
-pub(super) fn delete(
+pub(super) async fn delete(
     api: &Api,
     kind: &'static Kind,
     ns: &str,
@@ -137,7 +142,7 @@ pub(super) fn delete(
         let op = objects::new_operation(tx, &id, "delete", ("application", ns, name), o.generation, now)?;
         Ok(Some(json!({ "operation": op })))
     })?;
-    tell(api, kind, ns, name);
+    tell(api, kind, ns, name).await;
     Ok(match answer {
         Some(body) => ok(202, &body),
         None => StatusCode::NO_CONTENT.into_response(),
@@ -336,7 +341,7 @@ fn spec_of(kind: &Kind, ns: &str, name: &str, body: &Bytes) -> Result<Value, Pro
     Ok(normalise::strip_nulls(&spec))
 }
 
-fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
+async fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
     if kind.name == "scaling_rule" {
         // The loop that reads the rules wakes whom they are about.
         api.board.rules_changed();
@@ -345,7 +350,13 @@ fn tell(api: &Api, kind: &Kind, ns: &str, name: &str) {
     let note = match kind.name {
         "environment_schedule" => Note::Schedules,
         "application" => Note::Wake(objects::key(ns, name)),
-        "route" => Note::Routes,
+        "route" => {
+            let (told, in_force) = oneshot::channel();
+            let _ = api.notes.send(Note::Routes(told));
+            // Who has written a route sends requests next.
+            let _ = tokio::time::timeout(ROUTES_IN_FORCE, in_force).await;
+            return;
+        }
         "namespace" => Note::Config(name.to_owned()),
         _ => Note::Config(ns.to_owned()),
     };

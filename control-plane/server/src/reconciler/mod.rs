@@ -29,7 +29,7 @@ use sampan_engine::runtime::{
 use sampan_schema::application::Spec;
 use sampan_schema::operation::{Phase, Progress};
 use sampan_store::{Object, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::gateways::Gateways;
 use self::schedules::Schedules;
@@ -48,8 +48,8 @@ const IMAGES: usize = 1000;
 pub enum Note {
     /// Something about the application was written.
     Wake(String),
-    /// Routes changed.
-    Routes,
+    /// Routes changed. Told when every gateway has a table with the change.
+    Routes(oneshot::Sender<()>),
     /// Config maps or secrets of the namespace changed.
     Config(String),
     /// Environment schedules changed.
@@ -157,6 +157,8 @@ struct Reconciler {
     wakes: HashMap<String, i64>,
     dirty: BTreeSet<String>,
     routes_dirty: bool,
+    /// Who has changed a route and waits until it is in force.
+    told_of_routes: Vec<oneshot::Sender<()>>,
     /// What serves, by app; the route table is made from it.
     serving: BTreeMap<String, Arc<Served>>,
     tables: route::Builder,
@@ -198,6 +200,7 @@ pub async fn run(parts: Parts, mut notes: mpsc::UnboundedReceiver<Note>) {
         wakes: HashMap::new(),
         dirty: BTreeSet::new(),
         routes_dirty: true,
+        told_of_routes: Vec::new(),
         serving: BTreeMap::new(),
         tables: route::Builder::default(),
         buffers: BTreeMap::new(),
@@ -235,7 +238,11 @@ impl Reconciler {
             Heard::Note(Note::Wake(app)) => {
                 self.dirty.insert(app);
             }
-            Heard::Note(Note::Routes) => self.routes_dirty = true,
+            Heard::Note(Note::Routes(told)) => {
+                self.routes_dirty = true;
+                self.told_of_routes.retain(|waits| !waits.is_closed());
+                self.told_of_routes.push(told);
+            }
             Heard::Note(Note::Config(ns)) => {
                 let prefix = format!("{ns}/");
                 self.dirty.extend(self.serving.keys().filter(|k| k.starts_with(&prefix)).cloned());
@@ -334,6 +341,11 @@ impl Reconciler {
             && let Err(e) = blocking(|| self.apply_routes())
         {
             tracing::error!(error = %e, "routes cannot be read; trying again");
+        }
+        if !self.routes_dirty && !self.stale && self.parts.gateway.acked(self.generation) {
+            for waits in self.told_of_routes.drain(..) {
+                let _ = waits.send(());
+            }
         }
     }
 

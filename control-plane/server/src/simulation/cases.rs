@@ -174,6 +174,34 @@ fn a_gateway_that_never_acks_keeps_every_container_it_may_send_to() {
 }
 
 #[test]
+fn a_route_is_in_force_when_its_write_is_answered() {
+    let (world, _) = served();
+    world.run(async |s| {
+        lock(&s.world.fleet).lag_ms = 3000;
+        let path = "/v1/namespaces/shop/routes/extra";
+        let body = json!({
+            "hostnames": ["new.shop.test"], "rules": [{ "name": "all", "backends": [{ "application": "cart", "port": "http" }] }],
+        });
+        let known = || lock(&s.world.fleet).know("new.shop.test", s.world.steady_ms());
+        for _ in 0..5 {
+            let (status, answer) = s.send("PUT", path, &[("if-none-match", "*")], &body).await;
+            assert_eq!((status, known()), (201, Some(true)), "{answer}");
+            let (status, answer) = s.send("DELETE", path, &[("if-match", "*")], &Value::Null).await;
+            assert_eq!((status, known()), (204, Some(false)), "{answer}");
+        }
+        // A gateway that never has it holds nobody up.
+        lock(&s.world.fleet).deaf = true;
+        let began = s.world.steady_ms();
+        let (status, answer) = s.send("PUT", path, &[("if-none-match", "*")], &body).await;
+        assert_eq!((status, known()), (201, Some(false)), "{answer}");
+        assert!((4000..7000).contains(&(s.world.steady_ms() - began)));
+        lock(&s.world.fleet).deaf = false;
+        s.send("DELETE", path, &[("if-match", "*")], &Value::Null).await;
+        rest(s, 60).await;
+    });
+}
+
+#[test]
 fn a_gateway_that_lags_is_waited_for() {
     let (world, _) = served();
     lock(&world.fleet).lag_ms = 5000;

@@ -113,6 +113,14 @@ impl Fleet {
         self.serving().any(|m| keys(&m.table).contains(key))
     }
 
+    /// Whether all that send requests know the host; `None` when they differ.
+    pub fn know(&mut self, host: &str, now: i64) -> Option<bool> {
+        self.arrive(now);
+        let mut known = self.serving().map(|m| m.table.hosts.contains_key(host));
+        let first = known.next()?;
+        known.all(|k| k == first).then_some(first)
+    }
+
     fn lingers(&self, key: &str, now: i64) -> bool {
         self.left.get(key).is_some_and(|at| now < at + LINGERS_MS)
     }
