@@ -29,6 +29,16 @@ pub struct Scaling {
     pub decisions: Vec<Decision>,
 }
 
+/// JSON Schema without what led to a decision, which has another shape for every metric.
+pub(crate) fn report_schema() -> Value {
+    let mut schema = crate::json_schema::<Scaling>();
+    if let Some(decision) = schema.pointer_mut("/properties/decisions/items/properties").and_then(Value::as_object_mut)
+    {
+        decision.remove("inputs");
+    }
+    schema
+}
+
 /// What one rule wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
