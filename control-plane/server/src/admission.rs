@@ -5,7 +5,7 @@ use sampan_schema::application::{Protocol, Spec as Application};
 use sampan_schema::change::{Change, Class};
 use sampan_schema::gray_policy::{self, OnNewRelease};
 use sampan_schema::problem::{FieldError, Problem};
-use sampan_schema::{Kind, environment_schedule, route, scaling_rule};
+use sampan_schema::{Kind, docker_config, environment_schedule, route, scaling_rule};
 use sampan_store::{Object, Reader, StoreError};
 use serde_json::Value;
 
@@ -35,8 +35,15 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
             let Ok(app) = sampan_schema::read::<Application>(spec) else { return Ok(None) };
             let policy = app.gray_policy.iter().map(|name| ("gray_policy".to_owned(), "gray_policy", name.clone()));
             for (path, what, name) in config_references(&app).into_iter().chain(policy) {
-                if r.object(what, ns, &name)?.is_none() {
+                let Some(found) = r.object(what, ns, &name)? else {
                     missing.push(field(path, format!("{what} {name:?} does not exist in namespace {ns:?}"), ABSENT));
+                    continue;
+                };
+                let keys = found.status.get("keys").and_then(Value::as_array);
+                let holds = keys.is_some_and(|keys| keys.iter().any(|key| key == docker_config::KEY));
+                if path == "image_pull_secret" && !holds {
+                    let text = format!("secret {name:?} has no key {:?}: write the logins there", docker_config::KEY);
+                    missing.push(field(path, text, "SMP065"));
                 }
             }
         }
@@ -119,6 +126,7 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
 /// `(path, kind, name)` of every config map and secret that has to exist.
 fn config_references(app: &Application) -> Vec<(String, &'static str, String)> {
     let mut out = Vec::new();
+    out.extend(app.image_pull_secret.iter().map(|name| ("image_pull_secret".into(), "secret", name.clone())));
     for (key, e) in &app.container.env_refs {
         for (what, k) in [("config_map", &e.config_map), ("secret", &e.secret)] {
             if let Some(k) = k.as_ref().filter(|k| !k.optional) {

@@ -35,7 +35,7 @@ pub use self::gateways::Gateways;
 use self::schedules::Schedules;
 use crate::blocking::blocking;
 use crate::clock::{Clocks, now_ms};
-use crate::registry::Registry;
+use crate::registry::{Registry, Resolved};
 use crate::sample::Sampler;
 use crate::scaling::board::{self, Board};
 use crate::{admission, objects};
@@ -75,7 +75,7 @@ enum Heard {
         app: String,
         image: String,
         operation: String,
-        result: Result<(String, String), RuntimeError>,
+        result: Result<Resolved, RuntimeError>,
     },
     Probed {
         container: String,
