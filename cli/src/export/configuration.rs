@@ -112,9 +112,9 @@ fn variables(kind: &Kind, object: &Object) -> Vec<Block> {
     let block = |(property, schema): (&String, &Value)| {
         let what = format!("{property} of {}", address(kind, object));
         let mut comment = vec![
-            "Values that the server does not show. It keeps them while wo_version stays: set them here before that is raised,"
+            "The server does not show these values. Null keeps what it has; anything else is sent when wo_version is raised."
                 .to_owned(),
-            "or the object made anew.".to_owned(),
+            "An object that is made anew needs them.".to_owned(),
         ];
         let keys = object.status().get("keys").and_then(Value::as_array);
         let keys: Vec<&str> = keys.into_iter().flatten().filter_map(Value::as_str).collect();

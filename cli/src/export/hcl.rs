@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Columns that a list or object on one line may reach.
-const WIDTH: usize = 80;
+const WIDTH: usize = 100;
 
 /// A value as it is written.
 #[derive(Debug, Clone, PartialEq)]
@@ -249,7 +249,7 @@ mod tests {
             ("hosts", Expr::List(vec![text("a"), text("b")])),
             ("x", object(&[])),
             ("rules", Expr::List(vec![object(&[("name", text("all"))]), object(&[("ports", port)])])),
-            ("much", object(&[("aa", text(&"a".repeat(40))), ("b", text(&"b".repeat(40)))])),
+            ("much", object(&[("aa", text(&"a".repeat(45))), ("b", text(&"b".repeat(45)))])),
         ]);
         insta::assert_snapshot!(written, @r#"
         it {
@@ -265,8 +265,8 @@ mod tests {
             { ports = { container_port = 8080, protocol = "HTTP" } },
           ]
           much = {
-            aa = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-            b  = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+            aa = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+            b  = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
           }
         }
         "#);
