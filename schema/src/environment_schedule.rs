@@ -63,7 +63,8 @@ pub struct Spec {
     #[schemars(length(max = 20), extend("x-sampan" = {"class": "metadata", "reference": "application"}))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_order: Vec<BTreeSet<String>>,
-    /// So long a wave is waited for; then the next one goes.
+    /// So long a wave is waited for; then the next one goes, and a release that keeps an application from its stop is
+    /// aborted.
     #[schemars(range(min = 1, max = 86400), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default = "ten_minutes")]
     pub wave_timeout_seconds: i64,

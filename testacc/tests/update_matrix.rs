@@ -154,7 +154,12 @@ fn scaling_rows() -> Vec<Row> {
         metric("activation_target", json!(1), json!(2.5), json!({})),
         metric("window_seconds", json!(30), json!(31), json!({})),
         metric("query", json!("sum(up)"), json!("sum(down)"), prometheus.clone()),
-        metric("endpoint", json!("http://metrics.example/"), json!("https://metrics.example/"), prometheus),
+        metric("endpoint", json!("http://metrics.example/"), json!("https://metrics.example/"), prometheus.clone()),
+        metric("auth_secret", json!("one"), json!("two"), {
+            let mut secure = prometheus;
+            secure["endpoint"] = "https://metrics.example/".into();
+            secure
+        }),
         window("name", json!("one"), json!("two"), json!({})),
         window("start", json!("0 7 * * *"), json!("0 6 * * *"), json!({})),
         window("end", json!("0 10 * * *"), json!("0 11 * * *"), json!({})),

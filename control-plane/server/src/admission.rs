@@ -52,6 +52,11 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
                 }
                 Some(_) => {}
             }
+            for (path, name) in tokens_of_metrics(&rule) {
+                if r.object("secret", ns, name)?.is_none() {
+                    missing.push(field(path, format!("secret {name:?} does not exist in namespace {ns:?}"), ABSENT));
+                }
+            }
         }
         "environment_schedule" => {
             let Ok(schedule) = sampan_schema::read::<environment_schedule::Spec>(spec) else { return Ok(None) };
@@ -135,6 +140,13 @@ fn config_references(app: &Application) -> Vec<(String, &'static str, String)> {
 fn tokens(policy: &gray_policy::Spec) -> impl Iterator<Item = (String, &str)> {
     policy.analysis.iter().filter_map(|(name, a)| {
         a.auth_secret.as_deref().map(|secret| (format!("analysis[{name:?}].auth_secret"), secret))
+    })
+}
+
+/// `(path, name)` of every secret whose token is sent with the questions of a scaling rule.
+fn tokens_of_metrics(rule: &scaling_rule::Spec) -> impl Iterator<Item = (String, &str)> {
+    rule.metrics.iter().filter_map(|(name, m)| {
+        m.auth_secret.as_deref().map(|secret| (format!("metrics[{name:?}].auth_secret"), secret))
     })
 }
 
@@ -311,6 +323,12 @@ pub fn users(r: &Reader<'_>, object: &Object) -> Result<Option<Problem>, StoreEr
                     let Ok(policy) = sampan_schema::read::<gray_policy::Spec>(&other.spec) else { continue };
                     if tokens(&policy).any(|(_, name)| name == object.name) {
                         by.push(format!("gray_policy {}", other.id()));
+                    }
+                }
+                for other in r.objects("scaling_rule", Some(&object.namespace), None, usize::MAX)? {
+                    let Ok(rule) = sampan_schema::read::<scaling_rule::Spec>(&other.spec) else { continue };
+                    if tokens_of_metrics(&rule).any(|(_, name)| name == object.name) {
+                        by.push(format!("scaling_rule {}", other.id()));
                     }
                 }
             }
