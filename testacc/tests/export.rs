@@ -24,10 +24,11 @@ resource "sampan_scaling_rule" "full" {
   metrics = {
     requests = { type = "qps", target = 20.5, window_seconds = 10 }
     number = {
-      type     = "prometheus"
-      target   = 100
-      query    = "sum(rate(x{a=\"b\"}[1m]))"
-      endpoint = "https://metrics.example.com"
+      type        = "prometheus"
+      target      = 100
+      query       = "sum(rate(x{a=\"b\"}[1m]))"
+      endpoint    = "https://metrics.example.com"
+      auth_secret = sampan_secret.full.name
     }
   }
   schedules = [
