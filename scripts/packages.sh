@@ -23,8 +23,11 @@ look() {
         docker-registry:docker-registry curl:curl; do
         has "${pair#*:}" || run+=("${pair%:*}")
     done
-    # Makes the load of the tests.
-    [ "$purpose" != test ] || has hey || run+=(hey)
+    # Makes the load of the tests, and signs their release.
+    if [ "$purpose" = test ]; then
+        has hey || run+=(hey)
+        has gpg || run+=(gnupg)
+    fi
     # What the gateway is measured against, and with.
     if [ "$purpose" = bench ]; then
         for pair in nginx-light:nginx haproxy:haproxy wrk:wrk util-linux:taskset; do
