@@ -1,6 +1,5 @@
 //! `sampan lint` against `terraform validate` of the same tree, by the time of a core that each takes.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,30 +84,6 @@ fn tree(terraform: &Terraform, resources: u32) {
     for (number, groups) in groups.chunks(12).enumerate() {
         terraform.write(&format!("part{number}.tf"), &groups.concat());
     }
-}
-
-/// Twenty modules, each called so often.
-fn modules(terraform: &Terraform, calls: u32) -> Result<(), String> {
-    let mut main = String::new();
-    for module in 0..20 {
-        let folder = terraform.path().join(format!("modules/m{module}"));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let text = format!(
-            "variable \"name\" {{\n  type = string\n}}\nlocals {{\n  team = \"shop\"\n}}\nvariable \"minor\" {{\n  type    = \
-             number\n  default = 4\n}}\n{}",
-            (0..10).map(group).collect::<String>()
-        );
-        let file = folder.join("main.tf");
-        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-        for call in 0..calls {
-            let _ = write!(
-                main,
-                "module \"m{module}-{call}\" {{\n  source = \"./modules/m{module}\"\n  name   = \"c{call}\"\n}}\n"
-            );
-        }
-    }
-    terraform.write("main.tf", &format!("{HEAD}{main}"));
-    Ok(())
 }
 
 /// Time of a core that every child that has ended took, in milliseconds.
@@ -198,7 +173,7 @@ pub fn measure(progress: Progress) -> Measured {
         MEMORY_MB,
         "highest resident set of one `sampan lint`, looked at every millisecond.",
     );
-    progress.step("lint of an empty folder, and of modules");
+    progress.step("lint of an empty folder");
     let empty = Terraform::new();
     std::fs::remove_file(empty.path().join("rc.tfrc")).map_err(|error| format!("rc.tfrc: {error}"))?;
     let mut starts = Vec::new();
@@ -212,18 +187,5 @@ pub fn measure(progress: Progress) -> Measured {
     }
     let how = format!("from starting `sampan lint` on an empty folder to its end; median of {STARTS}.");
     let start = Figure::limit("lint of an empty folder", median(&starts), "ms", START_MS, &how);
-    let (once, often) = (Terraform::new(), Terraform::new());
-    modules(&once, 1)?;
-    modules(&often, 50)?;
-    let (mut one, mut fifty) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        one.push(cpu(|| (0..LINTS).try_for_each(|_| linted(once.path())))? / f64::from(LINTS));
-        fifty.push(cpu(|| (0..LINTS).try_for_each(|_| linted(often.path())))? / f64::from(LINTS));
-    }
-    let how = format!(
-        "time of a core of `sampan lint` over 20 modules of 40 resources, each called 50 times; medians of {ROUNDS}. Compared \
-         with: each called once."
-    );
-    let calls = Figure::ratio("lint of modules called 50 times", &fifty, ("called once", &one), 2.0, &how);
-    Ok(vec![small, large, memory, start, calls])
+    Ok(vec![small, large, memory, start])
 }
