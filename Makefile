@@ -20,7 +20,7 @@ help:
 	@echo "make demo-scaling     instances that follow the load, the clock and a forecast, and none while nobody asks"
 	@echo "make test      format, lints, generated files, every test; acceptance tests need root"
 	@echo "make test-long    10,000 seeds of the simulator of releases, 2,000 of that of the server, optimised"
-	@echo "make fuzz         the codecs of the plugin protocol for ten minutes (SECONDS=600), optimised"
+	@echo "make fuzz         the codecs of the plugin protocol and the linter, ten minutes each (SECONDS=600), optimised"
 	@echo "make bench     speed and memory against their goals, into docs/benchmarks.md; needs root and a quiet machine"
 	@echo "make fresh     the quickstart in a Debian 12 that has git, cargo and terraform only; needs root and a mirror"
 	@echo "make generate  writes docs/ anew from the schema"
@@ -61,7 +61,9 @@ test-long:
 # A finding names its seed: TF_PLUGIN_FUZZ_SEED=… runs it again alone.
 fuzz:
 	TF_PLUGIN_FUZZ_SECONDS=$(or $(SECONDS),600) CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
-	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(TARGET)/long cargo test --release -p tf-plugin --test fuzz
+	SAMPAN_FUZZ_SECONDS=$(or $(SECONDS),600) \
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(TARGET)/long \
+	cargo test --release -p tf-plugin -p sampan-validator --test fuzz
 
 bench:
 	@scripts/packages.sh bench
