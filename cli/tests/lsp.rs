@@ -1,0 +1,290 @@
+//! `sampan lsp`: what an editor hears of a text that is not saved.
+
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
+mod common;
+
+use std::path::Path;
+
+use common::editor::{Editor, brief};
+use common::{run, sampan, text};
+use serde_json::{Value, json};
+
+const GOOD: &str = "resource \"sampan_namespace\" \"shop\" {\n  name = \"shop\"\n}\n";
+const BAD: &str = "resource \"sampan_application\" \"api\" {\n  namespace = \"shop\"\n  name      = \"api\"\n  replica   = 2\n  \
+                   resources = { cpu = \"1\", memory = \"1Gi\" }\n  container = { image = \"registry.example.com/api:latest\" }\n}\n";
+
+#[test]
+fn findings_follow_the_text_with_its_version_and_go_when_it_is_right_or_closed() {
+    let mut editor = Editor::open_folder(&[("main.tf", GOOD)]);
+    editor.open("main.tf", 1, GOOD);
+    assert_eq!(brief(&editor.diagnostics("main.tf", Some(1))), [] as [&str; 0]);
+    // The disk still has the good text.
+    editor.change("main.tf", 2, None, "resource \"sampan_namespace\" \"shop\" {\n  nam = \"shop\"\n}\n");
+    let found = editor.diagnostics("main.tf", Some(2));
+    assert_eq!(brief(&found), ["0:0-0:34 1 SMP001", "1:2-1:5 1 SMP008"]);
+    assert!(found[1]["message"].as_str().unwrap().ends_with("did you mean \"name\"?"), "{found:#?}");
+    assert!(found[1].get("codeDescription").is_none() && found[1]["source"] == "sampan");
+    editor.change("main.tf", 3, Some([1, 5, 1, 5]), "e");
+    assert_eq!(brief(&editor.diagnostics("main.tf", Some(3))), [] as [&str; 0]);
+    editor.change("main.tf", 4, Some([1, 2, 1, 6]), "colour");
+    assert_eq!(editor.diagnostics("main.tf", Some(4)).len(), 2);
+    editor.close("main.tf");
+    assert_eq!(brief(&editor.diagnostics("main.tf", None)), [] as [&str; 0], "the disk is right, and nobody looks");
+}
+
+#[test]
+fn each_syntax_error_of_a_file_is_shown_and_the_rest_is_still_judged() {
+    let broken = "a = = 1\n\nresource \"sampan_namespace\" \"shop\" {\n  name = \"Shop\"\n}\n\nb {\n  c = [1\n}\n";
+    let mut editor = Editor::open_folder(&[]);
+    editor.open("main.tf", 1, broken);
+    let found = brief(&editor.diagnostics("main.tf", Some(1)));
+    assert_eq!(found.iter().filter(|line| line.ends_with("1 SMP900")).count(), 2, "{found:?}");
+    assert!(found.iter().any(|line| line.starts_with("3:9-3:15 1 SMP0")), "{found:?}");
+}
+
+#[test]
+fn columns_count_utf16_units() {
+    let text = "locals {\n  a = { \"\u{1f600}é\" = \"${1}\" }\n}\noutput \"a\" {\n  value = local.a\n}\n";
+    let mut editor = Editor::open_folder(&[]);
+    editor.open("main.tf", 1, text);
+    // The smile is two units, as in the editor, and four bytes.
+    assert_eq!(brief(&editor.diagnostics("main.tf", Some(1))), ["1:16-1:22 2 SMP903"]);
+    // Behind the smile: its units are counted on the way in as well.
+    editor.change("main.tf", 2, Some([1, 16, 1, 22]), "1");
+    assert_eq!(brief(&editor.diagnostics("main.tf", Some(2))), [] as [&str; 0]);
+    editor.change("main.tf", 3, Some([1, 9, 1, 11]), "\u{1f680}\u{1f680}\" = \"${2}\", \"");
+    assert_eq!(brief(&editor.diagnostics("main.tf", Some(3))), ["1:17-1:23 2 SMP903"]);
+}
+
+#[test]
+fn many_changes_in_a_row_are_made_in_order_and_the_last_text_counts() {
+    let mut editor = Editor::open_folder(&[("main.tf", GOOD)]);
+    editor.open("main.tf", 1, "");
+    // Letter by letter, as somebody types.
+    let mut version = 1;
+    let (mut line, mut column) = (0, 0);
+    for letter in BAD.chars() {
+        version += 1;
+        editor.change("main.tf", version, Some([line, column, line, column]), &letter.to_string());
+        (line, column) = if letter == '\n' { (line + 1, 0) } else { (line, column + 1) };
+    }
+    let typed = editor.diagnostics("main.tf", Some(version));
+    assert_eq!(brief(&typed)[0], "3:2-3:9 1 SMP008");
+    // Several changes in one message, each counted in the text that the one before has left.
+    let changes = json!([
+        { "range": { "start": { "line": 3, "character": 9 }, "end": { "line": 3, "character": 9 } }, "text": "s" },
+        { "range": { "start": { "line": 5, "character": 55 }, "end": { "line": 5, "character": 61 } }, "text": "1" },
+        { "range": { "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 0 } }, "text": "# top\n" },
+    ]);
+    let document = json!({ "uri": editor.uri("main.tf"), "version": version + 1 });
+    editor.tell("textDocument/didChange", json!({ "textDocument": document, "contentChanges": changes }));
+    let after = brief(&editor.diagnostics("main.tf", Some(version + 1)));
+    assert!(!after.iter().any(|line| line.contains("SMP008") || line.contains("SMP301")), "{after:?}");
+    // Nothing was ever said of a version after a later one.
+    editor.ask("shutdown", Value::Null);
+    editor.tell("exit", Value::Null);
+    let (_, said) = editor.exit_code();
+    let versions: Vec<i64> = said.iter().filter_map(|m| m["params"]["version"].as_i64()).collect();
+    assert!(versions.is_sorted() && versions.last().is_none_or(|last| *last <= i64::from(version)), "{versions:?}");
+}
+
+/// The files of a folder by their path in it.
+fn files_below(folder: &Path, prefix: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            found.extend(files_below(&entry.path(), &format!("{name}/")));
+        } else {
+            found.push((name, std::fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_lint_says_of_a_file_on_disk_is_what_the_server_says_of_the_same_text_unsaved() {
+    for (tree, at_least) in [("schema", 50), ("lint", 30), ("broken", 1)] {
+        let files = files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../validator/tests/bad").join(tree), "");
+        let (open, closed): (Vec<_>, Vec<_>) =
+            files.iter().partition(|(name, _)| name.ends_with(".tf") && !name.contains('/'));
+        // Nothing of what is open is on the disk.
+        let on_disk: Vec<(&str, &str)> = closed.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mut editor = Editor::open_folder(&on_disk);
+        for (name, text) in &open {
+            editor.open(name, 1, text);
+        }
+        // Files are told of in the order of their names, so the others have come when the last one has its second version.
+        let (last, text) = open.last().unwrap();
+        editor.change(last, 2, None, text);
+        let mut seen: Vec<String> = editor.diagnostics(last, Some(2)).iter().map(|found| told(last, found)).collect();
+        for (name, _) in files.iter().filter(|(name, _)| name != last) {
+            seen.extend(editor.last_diagnostics(name).iter().map(|found| told(name, found)));
+        }
+        for (name, text) in &open {
+            std::fs::write(editor.path(name), text).unwrap();
+        }
+        let output = run(sampan(&["lint", "--format", "json"]).arg(editor.folder.path()).current_dir("/"));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = report["findings"].as_array().unwrap().iter().filter(|f| f["undetermined"] == false);
+        let mut want: Vec<String> = found.map(|finding| reported(finding, editor.folder.path())).collect();
+        assert!(want.len() >= at_least, "{tree}: {want:?}");
+        seen.sort();
+        want.sort();
+        assert_eq!(seen, want, "{tree}");
+    }
+}
+
+/// A diagnostic as one line.
+fn told(name: &str, found: &Value) -> String {
+    let start = &found["range"]["start"];
+    let (line, column) = (start["line"].as_u64().unwrap() + 1, start["character"].as_u64().unwrap() + 1);
+    let (rule, message) = (found["code"].as_str().unwrap(), found["message"].as_str().unwrap());
+    format!("{name}:{line}:{column} {} {rule} {message}", found["severity"])
+}
+
+/// A finding of the report in JSON as the same line.
+fn reported(finding: &Value, folder: &Path) -> String {
+    let name = Path::new(finding["file"].as_str().unwrap()).strip_prefix(folder).unwrap().display().to_string();
+    let severity = ["", "error", "warning", "note"].iter().position(|word| finding["severity"] == *word).unwrap();
+    let (rule, message) = (finding["rule"].as_str().unwrap(), finding["message"].as_str().unwrap());
+    format!("{name}:{}:{} {severity} {rule} {message}", finding["line"], finding["column"])
+}
+
+#[test]
+fn the_file_of_settings_counts_as_it_does_for_lint() {
+    let settings = "rule \"SMP301\" {\n  severity = \"error\"\n}\nper_path \"old/**\" {\n  ignore = [\"SMP301\"]\n}\nvar_file = [\"env.tfvars\"]\n";
+    let app = |image: &str| {
+        format!(
+            "variable \"tag\" {{\n  type = string\n}}\n{}",
+            BAD.replace("\"registry.example.com/api:latest\"", image).replace("  replica   = 2\n", "")
+        )
+    };
+    let text = app("\"registry.example.com/api:${var.tag}\"");
+    let mut editor = Editor::open_folder(&[
+        (".sampanlint.hcl", settings),
+        ("env.tfvars", "tag = \"latest\"\n"),
+        ("old/main.tf", ""),
+        ("new/main.tf", ""),
+    ]);
+    let rules = |found: Vec<Value>| -> Vec<String> {
+        found.iter().map(|d| format!("{} {}", d["severity"], d["code"].as_str().unwrap())).collect()
+    };
+    editor.open("new/main.tf", 1, &text);
+    assert!(rules(editor.diagnostics("new/main.tf", Some(1))).contains(&"1 SMP301".to_owned()));
+    editor.open("old/main.tf", 1, &text);
+    let old = rules(editor.diagnostics("old/main.tf", Some(1)));
+    assert!(!old.iter().any(|rule| rule.ends_with("SMP301")) && !old.is_empty(), "{old:?}");
+    // A value that is not known is nothing to show.
+    std::fs::write(editor.path(".sampanlint.hcl"), "root = true\n").unwrap();
+    editor.tell("textDocument/didSave", json!({ "textDocument": { "uri": editor.uri("new/main.tf") } }));
+    let unknown = rules(editor.diagnostics("new/main.tf", Some(1)));
+    assert!(!unknown.iter().any(|rule| rule.ends_with("SMP301")), "{unknown:?}");
+    // Settings that are wrong end what is shown, and the reason is told once.
+    std::fs::write(editor.path(".sampanlint.hcl"), "colour = 1\n").unwrap();
+    editor.tell("workspace/didChangeWatchedFiles", json!({ "changes": [] }));
+    assert!(editor.diagnostics("new/main.tf", Some(1)).is_empty());
+    let message = editor.wait("message", |m| m["method"] == "window/showMessage");
+    assert!(message["params"]["message"].as_str().unwrap().contains(":1: there is no setting \"colour\""), "{message}");
+}
+
+#[test]
+fn a_module_that_is_called_is_judged_as_it_is_called_and_follows_its_caller() {
+    let child = format!(
+        "variable \"image\" {{\n  type = string\n}}\n{}",
+        BAD.replace("\"registry.example.com/api:latest\"", "var.image").replace("  replica   = 2\n", "")
+    );
+    let call = |tag: &str| {
+        format!("module \"a\" {{\n  source = \"./child\"\n  image  = \"registry.example.com/api:{tag}\"\n}}\n")
+    };
+    let mut editor = Editor::open_folder(&[("main.tf", &call("1")), ("child/main.tf", &child)]);
+    editor.open("main.tf", 1, &call("latest"));
+    let of_child = editor.diagnostics("child/main.tf", None);
+    let floating = of_child.iter().find(|d| d["code"] == "SMP301").unwrap();
+    assert_eq!(floating["relatedInformation"][0]["location"]["uri"], editor.uri("main.tf"), "{floating:#}");
+    // The child is changed and not saved; its caller knows.
+    editor.open("child/main.tf", 7, &child.replace("var.image", "\"registry.example.com/api:1\""));
+    assert!(!editor.diagnostics("child/main.tf", Some(7)).iter().any(|d| d["code"] == "SMP301"));
+    editor.change("child/main.tf", 8, None, &child);
+    assert!(editor.diagnostics("child/main.tf", Some(8)).iter().any(|d| d["code"] == "SMP301"));
+    editor.change("main.tf", 2, None, &call("2"));
+    editor.diagnostics("main.tf", Some(2));
+    let again = editor.diagnostics("child/main.tf", Some(8));
+    assert!(!again.iter().any(|d| d["code"] == "SMP301"), "{again:#?}");
+}
+
+#[test]
+fn a_malformed_message_is_answered_with_an_error_and_is_not_the_end() {
+    let mut editor = Editor::open_folder(&[("main.tf", GOOD)]);
+    let framed = |body: &str| format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    editor.raw(framed("{ no json").as_bytes());
+    assert_eq!(editor.answer(&Value::Null)["error"]["code"], -32700);
+    editor.raw(b"this is no head\r\n\r\n");
+    assert_eq!(editor.answer(&Value::Null)["error"]["code"], -32600);
+    editor.raw(framed("{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"result\":1,\"error\":2,\"params\":[]}").as_bytes());
+    editor.raw(framed("{\"jsonrpc\":\"2.0\",\"id\":{\"a\":1},\"method\":\"shutdown\"}").as_bytes());
+    assert_eq!(editor.answer(&json!({ "a": 1 }))["error"]["code"], -32600);
+    editor.message(&json!({ "jsonrpc": "2.0", "id": 90, "method": "textDocument/nothing" }));
+    assert_eq!(editor.answer(&90.into())["error"]["code"], -32601);
+    editor.message(&json!({ "jsonrpc": "2.0", "id": 91, "method": "initialize", "params": {} }));
+    assert_eq!(editor.answer(&91.into())["error"]["code"], -32600);
+    // A notification has no answer; the log says what is wrong.
+    editor.tell("textDocument/didOpen", json!({ "textDocument": 1 }));
+    let log = editor.wait("log", |m| m["method"] == "window/logMessage");
+    assert!(log["params"]["message"].as_str().unwrap().starts_with("textDocument/didOpen: "), "{log}");
+    editor.change("never-opened.tf", 1, None, "");
+    editor.wait("log", |m| m["method"] == "window/logMessage");
+    editor.tell("$/setTrace", json!({ "value": "off" }));
+    editor.open("main.tf", 1, GOOD);
+    assert!(editor.diagnostics("main.tf", Some(1)).is_empty());
+}
+
+#[test]
+fn the_exit_code_says_whether_the_server_was_shut_down_first() {
+    let orderly = |editor: &mut Editor| {
+        assert_eq!(editor.ask("shutdown", Value::Null), Value::Null);
+        let late = editor.begin("textDocument/hover", json!({}));
+        assert_eq!(editor.answer(&late.into())["error"]["code"], -32600);
+    };
+    let mut editor = Editor::open_folder(&[]);
+    orderly(&mut editor);
+    editor.tell("exit", Value::Null);
+    assert_eq!(editor.exit_code().0, 0);
+    let mut editor = Editor::open_folder(&[]);
+    orderly(&mut editor);
+    editor.hang_up();
+    assert_eq!(editor.exit_code().0, 0);
+    let mut editor = Editor::open_folder(&[]);
+    editor.tell("exit", Value::Null);
+    assert_eq!(editor.exit_code().0, 1);
+    let mut editor = Editor::open_folder(&[]);
+    editor.hang_up();
+    assert_eq!(editor.exit_code().0, 1);
+    // Before the greeting there is nothing to ask.
+    let mut editor = Editor::start(&[]);
+    let early = editor.begin("shutdown", Value::Null);
+    assert_eq!(editor.answer(&early.into())["error"]["code"], -32002);
+    editor.tell("exit", Value::Null);
+    assert_eq!(editor.exit_code().0, 1);
+}
+
+#[test]
+fn the_client_is_asked_to_tell_of_files_that_change_elsewhere() {
+    let mut editor = Editor::start(&[("main.tf", GOOD), ("terraform.tfvars", "")]);
+    let watched = json!({ "workspace": { "didChangeWatchedFiles": { "dynamicRegistration": true } } });
+    let greeting = editor.ask("initialize", json!({ "processId": null, "rootUri": null, "capabilities": watched }));
+    assert_eq!(greeting["serverInfo"]["name"], "sampan");
+    assert_eq!(greeting["capabilities"]["textDocumentSync"]["change"], 2);
+    editor.tell("initialized", json!({}));
+    let asked = editor.wait("registration", |m| m["method"] == "client/registerCapability");
+    assert_eq!(asked["params"]["registrations"][0]["method"], "workspace/didChangeWatchedFiles");
+    editor.message(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": null }));
+    editor.open("main.tf", 1, GOOD);
+    assert!(editor.diagnostics("main.tf", Some(1)).is_empty());
+    std::fs::write(editor.path("more.tf"), GOOD.replace("\"shop\" {", "\"other\" {")).unwrap();
+    editor.tell("workspace/didChangeWatchedFiles", json!({ "changes": [] }));
+    assert_eq!(brief(&editor.diagnostics("main.tf", Some(1))), ["1:9-1:15 1 SMP906"]);
+    assert!(text(&run(&mut sampan(&["lsp", "--help"])).stdout).contains("--stdio"));
+}
