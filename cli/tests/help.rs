@@ -8,7 +8,7 @@ use common::{run, sampan, text};
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 32] = [
+    let verbs: [&[&str]; 33] = [
         &[],
         &["dev"],
         &["server"],
@@ -37,6 +37,7 @@ fn every_verb_explains_itself() {
         &["lint"],
         &["lint", "rules"],
         &["explain"],
+        &["lsp"],
         &["version"],
         &["completions"],
         &["get", "instances"],

@@ -215,6 +215,80 @@ fn a_module_that_is_called_is_judged_as_it_is_called_and_follows_its_caller() {
     assert!(!again.iter().any(|d| d["code"] == "SMP301"), "{again:#?}");
 }
 
+/// Markdown of the hover at the first place of `word`, or at the letter after `|` in it.
+fn hover(editor: &mut Editor, name: &str, text: &str, word: &str) -> String {
+    let (line, column) = place(text, word);
+    let at = editor.at(name, line, column);
+    let hover = editor.ask("textDocument/hover", at);
+    hover["contents"]["value"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Line and UTF-16 unit of a word in a text, from 0; of the letter after `|`, if it has one.
+fn place(text: &str, word: &str) -> (u32, u32) {
+    let offset = word.find('|').unwrap_or(0);
+    let word = word.replacen('|', "", 1);
+    let at = text.find(&word).unwrap_or_else(|| panic!("{word} is not in the text")) + offset;
+    let line = text[..at].rsplit('\n').next().unwrap();
+    (text[..at].matches('\n').count() as u32, line.encode_utf16().count() as u32)
+}
+
+#[test]
+fn hover_says_what_an_argument_is_what_it_is_now_and_where_that_comes_from() {
+    let text = "variable \"count_of\" {\n  type        = number\n  description = \"How many.\"\n}\nvariable \"key\" {\n  type      = string\n  \
+                sensitive = true\n}\nlocals {\n  \u{1f600} = 1\n  image = \"registry.example.com/api:1\"\n}\n\
+                resource \"sampan_application\" \"api\" {\n  for_each = { a = 1, b = 2 }\n  namespace = \"shop\"\n  name = each.key # sampan:ignore \
+                SMP301,SMP006 reason=\"x\"\n  replicas  = var.count_of\n  resources = { cpu = \"1\", memory = \"1Gi\" }\n  container = {\n    image = local.image\n    \
+                env = { \"K\" = \"\u{1f600}${var.key}\", L = var.count_of }\n  }\n}\n\
+                resource \"sampan_secret\" \"s\" {\n  namespace = \"shop\"\n  name = \"s\"\n  data_wo = { A = \"hunter2\" }\n}\n";
+    let text = &text.replace("  \u{1f600} = 1\n", "");
+    let mut editor = Editor::open_folder(&[("terraform.tfvars", "# values\ncount_of = 3\n")]);
+    editor.open("main.tf", 1, text);
+    let said = hover(&mut editor, "main.tf", text, "repli|cas");
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/resources/application.md"))
+        .unwrap();
+    let line = page.lines().find(|line| line.starts_with("- `replicas` (Number) ")).unwrap();
+    let of_page = line.strip_prefix("- `replicas` (Number) ").unwrap();
+    assert!(said.starts_with(&format!("`replicas` (Number)\n\n{of_page}\n\nValue: `3`")), "{said}");
+    assert!(said.contains("Change: `scale`."), "{said}");
+    assert!(said.contains(&format!("from [terraform.tfvars:2]({}#L2)", editor.uri("terraform.tfvars"))), "{said}");
+    let said = hover(&mut editor, "main.tf", text, "|image = local");
+    assert!(said.starts_with("`container.image` (String, Required)"), "{said}");
+    assert!(
+        said.contains("Value: `\"registry.example.com/api:1\"` in the first of 2 instances, from [main.tf:"),
+        "{said}"
+    );
+    assert!(hover(&mut editor, "main.tf", text, "sampan_appl|ication").contains("runs in a number of isolated"));
+    assert!(hover(&mut editor, "main.tf", text, "each.|key").contains("Value: `\"a\"` in the first of 2"));
+    let said = hover(&mut editor, "main.tf", text, "var.count_o|f }");
+    assert!(said.starts_with("`var.count_of`\n\nHow many.\n\nValue: `3`"), "{said}");
+    // What is secret is not repeated, and what is not known says what it waits for.
+    let said = hover(&mut editor, "main.tf", text, "data_|wo");
+    assert!(said.contains("Write-only") && !said.contains("hunter2"), "{said}");
+    assert!(!hover(&mut editor, "main.tf", text, "A| = \"hunter2\"").contains("hunter2"));
+    let said = hover(&mut editor, "main.tf", text, "var.k|ey");
+    assert!(said.contains("sensitive, so it is not shown"), "{said}");
+    editor.change(
+        "main.tf",
+        2,
+        None,
+        &text.replace("= local.image", "= var.tag").replace("locals {", "variable \"tag\" {}\nlocals {"),
+    );
+    let now = &text.replace("= local.image", "= var.tag").replace("locals {", "variable \"tag\" {}\nlocals {");
+    assert!(hover(&mut editor, "main.tf", now, "var.ta|g").contains("Value: not known before `var.tag` is"));
+    // The text of a rule, of the linter and of the schema.
+    assert!(hover(&mut editor, "main.tf", now, "SMP|301").starts_with("# SMP301: floating-image"));
+    assert!(hover(&mut editor, "main.tf", now, "SMP|006").contains("outside of its range"));
+    for nothing in ["|locals", "type  |", "resource| \"sampan_secret"] {
+        assert_eq!(hover(&mut editor, "main.tf", now, nothing), "", "{nothing}");
+    }
+    let beyond = editor.at("main.tf", 9_999, 9_999);
+    assert_eq!(editor.ask("textDocument/hover", beyond), Value::Null);
+    let closed = editor.at("closed.tf", 0, 0);
+    assert_eq!(editor.ask("textDocument/hover", closed), Value::Null);
+    let wrong = editor.begin("textDocument/hover", json!({ "position": 1 }));
+    assert_eq!(editor.answer(&wrong.into())["error"]["code"], -32602);
+}
+
 #[test]
 fn a_malformed_message_is_answered_with_an_error_and_is_not_the_end() {
     let mut editor = Editor::open_folder(&[("main.tf", GOOD)]);

@@ -290,11 +290,11 @@ pub fn explore<R>(
     settings: &Settings,
     tree: &mut Tree,
     root: usize,
-    f: impl FnOnce(&Tree, &Graph<'_>) -> R,
+    f: impl for<'t> FnOnce(&'t Tree, &Graph<'t>) -> R,
 ) -> Result<R, String> {
     let inputs = inputs_of(settings, tree, root)?;
     let (order, parts, _) = parts_of(tree, root);
-    Ok(with_graph(settings, tree, &order, &parts, inputs, |graph| f(tree, graph)))
+    Ok(with_graph(settings, tree, &order, &parts, inputs, f))
 }
 
 /// A plan instead of a configuration. What is no plan is an input that could not be analysed.
@@ -376,7 +376,8 @@ struct Found {
     resources: usize,
 }
 
-fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>) {
+/// The files of a folder of the tree, and what they define.
+pub(crate) fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>) {
     let files = tree.folders[folder].files.iter();
     let sources: Vec<Source<'_>> = files
         .map(|index| {
@@ -441,8 +442,7 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Fou
             rule.module(&view, &mut sink);
         }
     }
-    let judged = |graph: &Graph<'_>| judge(tree, &order, graph, sink);
-    with_graph(settings, tree, &order, &parts, inputs, judged)
+    with_graph(settings, tree, &order, &parts, inputs, |tree, graph| judge(tree, &order, graph, sink))
 }
 
 fn with_graph<R>(
@@ -451,7 +451,7 @@ fn with_graph<R>(
     order: &[usize],
     parts: &[ModuleParts<'_>],
     inputs: Inputs,
-    f: impl FnOnce(&Graph<'_>) -> R,
+    f: impl for<'t> FnOnce(&'t Tree, &Graph<'t>) -> R,
 ) -> R {
     let base = order.first().map_or(Path::new("."), |root| &tree.folders[*root].path);
     let disk = Disk::new(base, base, crate::module::MAX_BYTES).ok();
@@ -471,7 +471,7 @@ fn with_graph<R>(
         short_circuit: false,
         limits: Limits::default(),
     };
-    f(&Graph::new(&program))
+    f(tree, &Graph::new(&program))
 }
 
 /// Everything that takes values.

@@ -22,7 +22,7 @@ use crate::plan::Planned;
 /// Stands for the provider's namespace where only the form is checked.
 const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
-const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
+pub(crate) const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
 /// Set by the server alone.
 pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class", "effective_labels"];
 
@@ -374,7 +374,7 @@ impl Resource {
 }
 
 /// The schema of one step below.
-fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
+pub(crate) fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
     match segment {
         Segment::Name(name) => {
             schema.pointer("/properties").and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"))
@@ -392,7 +392,7 @@ fn is_protected(definition: &Definition<'_>) -> bool {
     })
 }
 
-fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
+pub(crate) fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
     schema.get("properties").and_then(Json::as_object).into_iter().flatten()
 }
 

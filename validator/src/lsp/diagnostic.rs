@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lsp_types::{
-    Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, Location, NumberOrString, Range,
-};
+use lsp_types::{Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, NumberOrString, Range};
 
 use super::document::range;
-use super::uri;
+use super::view::location;
 use crate::finding::{Finding, Place, Severity};
 use crate::lint::Report;
 use crate::report::sentence;
@@ -33,7 +31,7 @@ pub fn by_file(report: &Report) -> BTreeMap<PathBuf, Vec<Diagnostic>> {
 /// One finding.
 pub fn of(report: &Report, finding: &Finding) -> Diagnostic {
     let related = finding.related.as_ref().and_then(|(place, text)| {
-        let location = Location { uri: uri_of(report, *place)?, range: range_of(report, *place) };
+        let location = location(&report.tree, *place)?;
         Some(vec![DiagnosticRelatedInformation { location, message: text.clone() }])
     });
     Diagnostic {
@@ -61,8 +59,4 @@ fn range_of(report: &Report, place: Place) -> Range {
         Some(file) => range(&file.lines, &file.text, place.span),
         None => Range::default(),
     }
-}
-
-fn uri_of(report: &Report, place: Place) -> Option<lsp_types::Uri> {
-    uri::of(Path::new(&report.tree.files.get(place.file as usize)?.name))
 }

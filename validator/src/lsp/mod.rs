@@ -4,11 +4,14 @@
 //! change. What it says of a text that has changed since is dropped. Everything is loaded, judged and fixed by the code of
 //! the linter: the texts of the editor only count instead of files ([`Overlay`]).
 
+mod cursor;
 mod diagnostic;
 mod document;
+mod hover;
 mod server;
 mod transport;
 mod uri;
+mod view;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -11,11 +11,12 @@ use lsp_types::notification::{
     Cancel, DidChangeTextDocument, DidChangeWatchedFiles, DidCloseTextDocument, DidOpenTextDocument,
     DidSaveTextDocument, Exit, Initialized, LogMessage, Notification as Told, PublishDiagnostics, ShowMessage,
 };
-use lsp_types::request::{Initialize, RegisterCapability, Request as Asked, Shutdown};
+use lsp_types::request::{HoverRequest, Initialize, RegisterCapability, Request as Asked, Shutdown};
 use lsp_types::{
-    Diagnostic, DidChangeTextDocumentParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams, InitializeParams,
-    InitializeResult, LogMessageParams, MessageType, PublishDiagnosticsParams, SaveOptions, ServerCapabilities,
-    ServerInfo, ShowMessageParams, TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
+    Diagnostic, DidChangeTextDocumentParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams, HoverParams,
+    HoverProviderCapability, InitializeParams, InitializeResult, LogMessageParams, MessageType,
+    PublishDiagnosticsParams, SaveOptions, ServerCapabilities, ServerInfo, ShowMessageParams,
+    TextDocumentPositionParams, TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,8 +24,9 @@ use serde_json::{Value, json};
 
 use super::document::Document;
 use super::transport::{Incoming, Outgoing};
+use super::view::View;
 use super::worker::{Done, Job};
-use super::{Options, Overlay, diagnostic, uri};
+use super::{Options, Overlay, diagnostic, hover, uri};
 use crate::lint::Report;
 use crate::module::{Known, is_configuration};
 
@@ -168,6 +170,10 @@ impl Server {
                 self.stage = Stage::Down;
                 Ok(Value::Null)
             }
+            (Stage::Running, HoverRequest::METHOD) => with(params, |params: HoverParams| {
+                let (mut view, byte) = self.view(&params.text_document_position_params)?;
+                hover::hover(&mut view, byte)
+            }),
             (Stage::Running, other) => Err((ErrorCode::MethodNotFound, format!("there is no request {other}"))),
             (Stage::Down, _) => Err((ErrorCode::InvalidRequest, "the server was shut down".into())),
         };
@@ -194,10 +200,19 @@ impl Server {
         let capabilities = ServerCapabilities {
             position_encoding: Some(lsp_types::PositionEncodingKind::UTF16),
             text_document_sync: Some(TextDocumentSyncCapability::Options(sync)),
+            hover_provider: Some(HoverProviderCapability::Simple(true)),
             ..ServerCapabilities::default()
         };
         let info = ServerInfo { name: "sampan".into(), version: Some(self.options.version.to_owned()) };
         InitializeResult { capabilities, server_info: Some(info) }
+    }
+
+    /// The module of a document, and the byte of a place in it.
+    fn view(&self, at: &TextDocumentPositionParams) -> Option<(View, u32)> {
+        let document = self.documents.get(&uri::path(&at.text_document.uri)?)?;
+        let module = document.path.parent().and_then(|folder| self.modules.get(folder))?;
+        let view = View::new(&self.options, &self.overlay, known(module), document)?;
+        Some((view, document.byte(at.position)))
     }
 
     fn told(&mut self, told: Notification) {
