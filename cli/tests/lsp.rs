@@ -227,20 +227,25 @@ fn hover(editor: &mut Editor, name: &str, text: &str, word: &str) -> String {
 fn place(text: &str, word: &str) -> (u32, u32) {
     let offset = word.find('|').unwrap_or(0);
     let word = word.replacen('|', "", 1);
-    let at = text.find(&word).unwrap_or_else(|| panic!("{word} is not in the text")) + offset;
+    place_of(text, text.find(&word).unwrap_or_else(|| panic!("{word} is not in the text")) + offset)
+}
+
+/// Line and UTF-16 unit of a byte, from 0.
+fn place_of(text: &str, at: usize) -> (u32, u32) {
     let line = text[..at].rsplit('\n').next().unwrap();
     (text[..at].matches('\n').count() as u32, line.encode_utf16().count() as u32)
 }
 
 #[test]
 fn hover_says_what_an_argument_is_what_it_is_now_and_where_that_comes_from() {
-    let text = "variable \"count_of\" {\n  type        = number\n  description = \"How many.\"\n}\nvariable \"key\" {\n  type      = string\n  \
-                sensitive = true\n}\nlocals {\n  \u{1f600} = 1\n  image = \"registry.example.com/api:1\"\n}\n\
-                resource \"sampan_application\" \"api\" {\n  for_each = { a = 1, b = 2 }\n  namespace = \"shop\"\n  name = each.key # sampan:ignore \
-                SMP301,SMP006 reason=\"x\"\n  replicas  = var.count_of\n  resources = { cpu = \"1\", memory = \"1Gi\" }\n  container = {\n    image = local.image\n    \
+    let text = "variable \"count_of\" {\n  type        = number\n  description = \"How many.\"\n}\n\
+                variable \"key\" {\n  type      = string\n  sensitive = true\n}\n\
+                locals {\n  image = \"registry.example.com/api:1\"\n}\n\
+                resource \"sampan_application\" \"api\" {\n  for_each  = { a = 1, b = 2 }\n  namespace = \"shop\"\n  \
+                name      = each.key # sampan:ignore SMP301,SMP006 reason=\"x\"\n  replicas  = var.count_of\n  \
+                resources = { cpu = \"1\", memory = \"1Gi\" }\n  container = {\n    image = local.image\n    \
                 env = { \"K\" = \"\u{1f600}${var.key}\", L = var.count_of }\n  }\n}\n\
                 resource \"sampan_secret\" \"s\" {\n  namespace = \"shop\"\n  name = \"s\"\n  data_wo = { A = \"hunter2\" }\n}\n";
-    let text = &text.replace("  \u{1f600} = 1\n", "");
     let mut editor = Editor::open_folder(&[("terraform.tfvars", "# values\ncount_of = 3\n")]);
     editor.open("main.tf", 1, text);
     let said = hover(&mut editor, "main.tf", text, "repli|cas");
@@ -267,13 +272,8 @@ fn hover_says_what_an_argument_is_what_it_is_now_and_where_that_comes_from() {
     assert!(!hover(&mut editor, "main.tf", text, "A| = \"hunter2\"").contains("hunter2"));
     let said = hover(&mut editor, "main.tf", text, "var.k|ey");
     assert!(said.contains("sensitive, so it is not shown"), "{said}");
-    editor.change(
-        "main.tf",
-        2,
-        None,
-        &text.replace("= local.image", "= var.tag").replace("locals {", "variable \"tag\" {}\nlocals {"),
-    );
     let now = &text.replace("= local.image", "= var.tag").replace("locals {", "variable \"tag\" {}\nlocals {");
+    editor.change("main.tf", 2, None, now);
     assert!(hover(&mut editor, "main.tf", now, "var.ta|g").contains("Value: not known before `var.tag` is"));
     // The text of a rule, of the linter and of the schema.
     assert!(hover(&mut editor, "main.tf", now, "SMP|301").starts_with("# SMP301: floating-image"));
@@ -287,6 +287,217 @@ fn hover_says_what_an_argument_is_what_it_is_now_and_where_that_comes_from() {
     assert_eq!(editor.ask("textDocument/hover", closed), Value::Null);
     let wrong = editor.begin("textDocument/hover", json!({ "position": 1 }));
     assert_eq!(editor.answer(&wrong.into())["error"]["code"], -32602);
+}
+
+/// Titles of the actions at a word, with the whole actions.
+fn actions(editor: &mut Editor, name: &str, text: &str, word: &str) -> Vec<(String, Value)> {
+    let (line, character) = place(text, word);
+    let here = json!({ "line": line, "character": character });
+    let range = json!({ "start": here, "end": here });
+    let params =
+        json!({ "textDocument": { "uri": editor.uri(name) }, "range": range, "context": { "diagnostics": [] } });
+    let all = editor.ask("textDocument/codeAction", params);
+    let all = all.as_array().unwrap().iter();
+    all.map(|action| (action["title"].as_str().unwrap().to_owned(), action.clone())).collect()
+}
+
+/// A text after the edits of an action, which do not overlap.
+fn applied(text: &str, action: &Value, uri: &str) -> String {
+    let mut edits = action["edit"]["changes"][uri].as_array().unwrap().clone();
+    edits.sort_by_key(|edit| (edit["range"]["start"]["line"].as_u64(), edit["range"]["start"]["character"].as_u64()));
+    let mut text = text.to_owned();
+    for edit in edits.iter().rev() {
+        let byte = |at: &Value| {
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let line = at["line"].as_u64().unwrap() as usize;
+            let units: Vec<u16> = lines.get(line).unwrap_or(&"").encode_utf16().collect();
+            let before = String::from_utf16(&units[..at["character"].as_u64().unwrap() as usize]).unwrap();
+            lines[..line.min(lines.len())].iter().map(|line| line.len()).sum::<usize>() + before.len()
+        };
+        let (start, end) = (byte(&edit["range"]["start"]), byte(&edit["range"]["end"]));
+        text.replace_range(start..end, edit["newText"].as_str().unwrap());
+    }
+    text
+}
+
+#[test]
+fn an_action_makes_the_safe_fix_or_a_comment_whose_reason_is_still_to_be_written() {
+    let text = "variable \"a\" {\n  type = string\n}\noutput \"a\" {\n  value = { \"\u{1f600}\" = \"${var.a}\" }\n}\n\
+                resource \"sampan_application\" \"api\" {\n  namespace = \"shop\"\n  name      = \"api\"\n  \
+                resources = { cpu = \"1\", memory = \"1Gi\" }\n  container = {\n    image = \"registry.example.com/api:latest\"\n  }\n}\n";
+    let mut editor = Editor::open_folder(&[]);
+    let uri = editor.uri("main.tf");
+    editor.open("main.tf", 1, text);
+    // Asked at once: the answer waits for what is judged of this very text.
+    let found = actions(&mut editor, "main.tf", text, "${v|ar.a}");
+    let titles: Vec<&str> = found.iter().map(|(title, _)| title.as_str()).collect();
+    assert_eq!(titles, ["remove the quotes around the expression (SMP903)", "ignore SMP903 here, with a reason"]);
+    assert_eq!(found[0].1["kind"], "quickfix");
+    assert_eq!((&found[0].1["isPreferred"], &found[1].1["isPreferred"]), (&json!(true), &json!(false)));
+    assert_eq!(found[0].1["diagnostics"][0]["code"], "SMP903");
+    let fixed = applied(text, &found[0].1, &uri);
+    assert_eq!(fixed, text.replace("\"${var.a}\"", "var.a"));
+    editor.change("main.tf", 2, None, &fixed);
+    assert!(actions(&mut editor, "main.tf", &fixed, "var|.a").is_empty());
+    // A comment without a reason takes nothing away, and says what it lacks.
+    let found = actions(&mut editor, "main.tf", &fixed, "api:lat|est");
+    let (_, ignore) = found.iter().find(|(title, _)| title.starts_with("ignore SMP301")).unwrap();
+    let ignored = applied(&fixed, ignore, &uri);
+    assert!(ignored.contains("{\n    # sampan:ignore SMP301 reason=\"\"\n    image = "), "{ignored}");
+    editor.change("main.tf", 3, None, &ignored);
+    let rules = |found: &[Value]| -> Vec<String> {
+        found
+            .iter()
+            .map(|d| d["code"].as_str().unwrap().to_owned())
+            .filter(|id| id == "SMP301" || id == "SMP604")
+            .collect()
+    };
+    assert_eq!(rules(&editor.diagnostics("main.tf", Some(3))), ["SMP604", "SMP301"]);
+    let of_comment = actions(&mut editor, "main.tf", &ignored, "sampan:ig|nore");
+    assert!(of_comment.iter().all(|(title, _)| !title.contains("SMP604")), "{of_comment:?}");
+    editor.change("main.tf", 4, None, &ignored.replace("reason=\"\"", "reason=\"nightly\""));
+    assert_eq!(rules(&editor.diagnostics("main.tf", Some(4))), [] as [&str; 0]);
+    // What may not be ignored has no such action.
+    let broken = "a = = 1\n";
+    editor.change("main.tf", 5, None, broken);
+    assert!(actions(&mut editor, "main.tf", broken, "|= = 1").is_empty());
+}
+
+#[test]
+fn an_action_that_is_cancelled_or_not_wanted_is_answered_all_the_same() {
+    let mut editor = Editor::start(&[("main.tf", GOOD)]);
+    let versioned = json!({ "workspace": { "workspaceEdit": { "documentChanges": true } } });
+    editor.ask("initialize", json!({ "processId": null, "rootUri": null, "capabilities": versioned }));
+    let text = "locals {\n  a = <<-E\n    x ${1}\n    y ${var.b.0}\n  E\n}\noutput \"a\" {\n  value = local.a\n}\nvariable \"b\" {\n  type = list(string)\n}\n";
+    let range = json!({ "start": { "line": 3, "character": 0 }, "end": { "line": 3, "character": 20 } });
+    let mut params =
+        json!({ "textDocument": { "uri": editor.uri("main.tf") }, "range": range, "context": { "diagnostics": [] } });
+    editor.open("main.tf", 3, text);
+    // Answered by either: it was cancelled in time or it was not.
+    let id = editor.begin("textDocument/codeAction", params.clone());
+    editor.tell("$/cancelRequest", json!({ "id": id }));
+    let answer = editor.answer(&id.into());
+    assert!(answer["error"]["code"] == -32800 || answer["result"].is_array(), "{answer}");
+    let all = editor.ask("textDocument/codeAction", params.clone());
+    let edit = &all[0]["edit"]["documentChanges"][0];
+    assert_eq!(edit["textDocument"]["version"], 3);
+    assert_eq!(edit["edits"][0]["newText"], "[0]");
+    // In a text of several lines a comment would be text, so it goes above the argument.
+    let ignore = &all[1]["edit"]["documentChanges"][0]["edits"][0];
+    assert_eq!(ignore["range"]["start"], json!({ "line": 1, "character": 0 }), "{all:#}");
+    params["context"]["only"] = json!(["refactor"]);
+    assert_eq!(editor.ask("textDocument/codeAction", params.clone()), json!([]));
+    params["textDocument"]["uri"] = "untitled:1".into();
+    assert_eq!(editor.ask("textDocument/codeAction", params), Value::Null);
+}
+
+/// Labels of what can be written at `|` in a text, which is not saved.
+fn complete(editor: &mut Editor, version: i32, text: &str) -> Vec<Value> {
+    let (line, column) = place_of(text, text.find('|').unwrap());
+    editor.change("main.tf", version, None, &text.replacen('|', "", 1));
+    let at = editor.at("main.tf", line, column);
+    editor.ask("textDocument/completion", at).as_array().unwrap().clone()
+}
+
+fn labels(items: &[Value]) -> Vec<&str> {
+    items.iter().map(|item| item["label"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn completion_offers_types_arguments_words_names_and_rules() {
+    let application = |body: &str| {
+        format!(
+            "resource \"sampan_application\" \"api\" {{\n  namespace = \"shop\"\n{body}\n}}\nvariable \"size\" {{\n  description = \"Big.\"\n}}\n"
+        )
+    };
+    let mut editor = Editor::open_folder(&[("more.tf", "locals {\n  tag = 1\n}\n")]);
+    editor.open("main.tf", 1, "");
+    let types = complete(&mut editor, 2, "resource \"sam|");
+    assert!(
+        labels(&types).contains(&"sampan_gray_policy") && types[0]["textEdit"]["range"]["start"]["character"] == 10
+    );
+    // Arguments that are not there yet, also in the middle of a word.
+    let items = complete(&mut editor, 3, &application("  \u{1f600} = 1\n  rep|"));
+    assert!(labels(&items).contains(&"replicas") && !labels(&items).contains(&"namespace"), "{:?}", labels(&items));
+    let replicas = items.iter().find(|item| item["label"] == "replicas").unwrap();
+    assert_eq!(replicas["textEdit"]["newText"], "replicas = ");
+    assert_eq!(replicas["textEdit"]["range"]["start"], json!({ "line": 3, "character": 2 }));
+    assert!(replicas["documentation"]["value"].as_str().unwrap().contains("Change: `scale`."), "{replicas}");
+    assert!(labels(&items).contains(&"for_each"));
+    let items = complete(&mut editor, 4, &application("  container = { image = \"x\", |}"));
+    assert!(labels(&items).contains(&"env") && !labels(&items).contains(&"image"), "{:?}", labels(&items));
+    let items =
+        complete(&mut editor, 5, &application("  container = {\n    probes = {\n      readiness = {\n        pe|\n"));
+    assert!(labels(&items).contains(&"period_seconds"), "{:?}", labels(&items));
+    // A name that is changed keeps its value.
+    let items = complete(&mut editor, 6, &application("  repl| = 3"));
+    assert!(items.iter().any(|item| item["textEdit"]["newText"] == "replicas"), "{items:#?}");
+    // Words, with quotes and without.
+    for (version, body) in [
+        (7, "  container = { image_pull_policy = \"|\" }"),
+        (8, "  container = {\n    image_pull_policy = \"Al|\n  }"),
+        (9, "  container = { image_pull_policy = | }"),
+    ] {
+        let items = complete(&mut editor, version, &application(body));
+        let written = if version == 9 { "\"Always\"" } else { "Always" };
+        assert!(items.iter().any(|item| item["textEdit"]["newText"] == written), "{body}: {items:#?}");
+    }
+    let items = complete(&mut editor, 10, &application("  replicas = var.|"));
+    assert_eq!((labels(&items), &items[0]["documentation"]["value"]), (vec!["size"], &json!("Big.")));
+    let items = complete(&mut editor, 11, &application("  replicas = 1 + local.t|"));
+    assert_eq!(labels(&items), ["tag"]);
+    let rule = "resource \"sampan_scaling_rule\" \"r\" {\n  application = |\n}\n";
+    let items = complete(&mut editor, 12, &format!("{}{rule}", application("")));
+    assert_eq!(labels(&items), ["sampan_application.api.name"]);
+    let items = complete(&mut editor, 13, &application("  replicas = 1 # sampan:ignore SMP301,SMP|"));
+    assert!(labels(&items).contains(&"SMP302") && labels(&items).contains(&"SMP006"));
+    assert!(!labels(&items).contains(&"SMP401"), "this one cannot be ignored");
+    for (version, nothing) in [
+        (14, "  replicas = 1 # sampan:ignore SMP301 reason=\"|\""),
+        (15, "  lifecycle {\n    |\n  }"),
+        (16, "  name = \"|\""),
+    ] {
+        let items = complete(&mut editor, version, &application(nothing));
+        assert_eq!(labels(&items), [] as [&str; 0], "{nothing}");
+    }
+    assert!(complete(&mut editor, 17, "|").is_empty());
+}
+
+#[test]
+fn definition_leads_to_variables_locals_resources_modules_and_their_outputs() {
+    let child = "variable \"image\" {\n  type = string\n}\noutput \"url\" {\n  value = var.image\n}\n";
+    let more = "variable \"tag\" {\n  type = string\n}\nlocals {\n  a = 1\n  image = \"api:${var.tag}\"\n}\n";
+    let text = "module \"m\" {\n  source = \"./child\"\n  image  = local.image\n}\n\
+                resource \"sampan_namespace\" \"shop\" {\n  name = var.tag\n}\ndata \"sampan_namespace\" \"d\" {\n  name = \"d\"\n}\n\
+                output \"all\" {\n  value = [\"\u{1f600}${module.m.url}\", sampan_namespace.shop.name, data.sampan_namespace.d.id, upper(\"x\")]\n}\n";
+    let mut editor = Editor::open_folder(&[("child/main.tf", child), ("child/a.tf", ""), ("more.tf", more)]);
+    editor.open("main.tf", 1, text);
+    for (word, want) in [
+        ("var.t|ag", Some(("more.tf", 0))),
+        ("local.im|age", Some(("more.tf", 5))),
+        ("sampan_namespace.sh|op.name", Some(("main.tf", 4))),
+        ("data.sampan_namespace.d.i|d", Some(("main.tf", 7))),
+        ("module.|m.url", Some(("main.tf", 0))),
+        ("module.m.u|rl", Some(("child/main.tf", 3))),
+        ("\"./chi|ld\"", Some(("child/main.tf", 0))),
+        ("im|age  =", Some(("child/main.tf", 0))),
+        ("up|per", None),
+        ("out|put", None),
+    ] {
+        let (line, column) = place(text, word);
+        let at = editor.at("main.tf", line, column);
+        let found = editor.ask("textDocument/definition", at);
+        let found = (!found.is_null()).then(|| {
+            let line = found["range"]["start"]["line"].as_u64().unwrap();
+            (found["uri"].as_str().unwrap().to_owned(), line)
+        });
+        assert_eq!(found, want.map(|(name, line)| (editor.uri(name), line)), "{word}");
+    }
+    // Also in a text that was changed since it was judged, and in a file that is not saved.
+    editor.open("more.tf", 1, &format!("# new\n{more}"));
+    let (line, column) = place(text, "var.t|ag");
+    let at = editor.at("main.tf", line, column);
+    assert_eq!(editor.ask("textDocument/definition", at)["range"]["start"]["line"], 1);
 }
 
 #[test]

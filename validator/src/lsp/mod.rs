@@ -4,7 +4,10 @@
 //! change. What it says of a text that has changed since is dropped. Everything is loaded, judged and fixed by the code of
 //! the linter: the texts of the editor only count instead of files ([`Overlay`]).
 
+mod action;
+mod completion;
 mod cursor;
+mod definition;
 mod diagnostic;
 mod document;
 mod hover;

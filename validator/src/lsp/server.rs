@@ -11,12 +11,17 @@ use lsp_types::notification::{
     Cancel, DidChangeTextDocument, DidChangeWatchedFiles, DidCloseTextDocument, DidOpenTextDocument,
     DidSaveTextDocument, Exit, Initialized, LogMessage, Notification as Told, PublishDiagnostics, ShowMessage,
 };
-use lsp_types::request::{HoverRequest, Initialize, RegisterCapability, Request as Asked, Shutdown};
+use lsp_types::request::{
+    CodeActionRequest, Completion, GotoDefinition, HoverRequest, Initialize, RegisterCapability, Request as Asked,
+    Shutdown,
+};
 use lsp_types::{
-    Diagnostic, DidChangeTextDocumentParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams, HoverParams,
-    HoverProviderCapability, InitializeParams, InitializeResult, LogMessageParams, MessageType,
-    PublishDiagnosticsParams, SaveOptions, ServerCapabilities, ServerInfo, ShowMessageParams,
-    TextDocumentPositionParams, TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
+    CancelParams, CodeAction, CodeActionKind, CodeActionOptions, CodeActionParams, CodeActionProviderCapability,
+    CompletionOptions, CompletionParams, Diagnostic, DidChangeTextDocumentParams, DidCloseTextDocumentParams,
+    DidOpenTextDocumentParams, GotoDefinitionParams, HoverParams, HoverProviderCapability, InitializeParams,
+    InitializeResult, LogMessageParams, MessageType, NumberOrString, OneOf, PublishDiagnosticsParams, SaveOptions,
+    ServerCapabilities, ServerInfo, ShowMessageParams, TextDocumentPositionParams, TextDocumentSyncCapability,
+    TextDocumentSyncKind, TextDocumentSyncOptions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,12 +31,14 @@ use super::document::Document;
 use super::transport::{Incoming, Outgoing};
 use super::view::View;
 use super::worker::{Done, Job};
-use super::{Options, Overlay, diagnostic, hover, uri};
+use super::{Options, Overlay, action, completion, definition, diagnostic, hover, uri};
 use crate::lint::Report;
 use crate::module::{Known, is_configuration};
 
 /// A module is judged after so long without a change.
 const QUIET: Duration = Duration::from_millis(30);
+/// Actions are not waited for longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far the talk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +82,15 @@ impl Module {
     }
 }
 
+/// A request for actions that is not answered yet.
+#[derive(Debug)]
+struct Pending {
+    id: RequestId,
+    params: CodeActionParams,
+    /// Then it is answered with nothing.
+    until: Instant,
+}
+
 /// Why a request is not answered.
 type Refused = (ErrorCode, String);
 
@@ -88,6 +104,8 @@ pub struct Server {
     stage: Stage,
     /// The client tells of changed files if it is asked to.
     can_watch: bool,
+    /// The client takes edits of a version of a document.
+    can_version: bool,
     documents: BTreeMap<PathBuf, Document>,
     overlay: Overlay,
     modules: BTreeMap<PathBuf, Module>,
@@ -95,6 +113,8 @@ pub struct Server {
     published: BTreeMap<PathBuf, Vec<Diagnostic>>,
     /// Files of which something is to be said as soon as all their modules are judged.
     held: BTreeSet<PathBuf>,
+    /// Requests that wait for their module to be judged.
+    pending: Vec<Pending>,
 }
 
 impl Server {
@@ -106,18 +126,21 @@ impl Server {
             is_busy: false,
             stage: Stage::Fresh,
             can_watch: false,
+            can_version: false,
             documents: BTreeMap::new(),
             overlay: Overlay::default(),
             modules: BTreeMap::new(),
             published: BTreeMap::new(),
             held: BTreeSet::new(),
+            pending: Vec::new(),
         }
     }
 
     /// Until `exit` or the end of the input; the exit code.
     pub fn run(mut self, incoming: &Receiver<Incoming>, done: &Receiver<Done>) -> u8 {
         loop {
-            let next = self.modules.values().filter_map(|module| module.due).min().filter(|_| !self.is_busy);
+            let due = self.modules.values().filter_map(|module| module.due).min().filter(|_| !self.is_busy);
+            let next = self.pending.iter().map(|pending| pending.until).chain(due).min();
             let timer = next.map_or_else(never, at);
             // What the client says comes first, so that no result is shown that is about to be out of date.
             select_biased! {
@@ -136,6 +159,7 @@ impl Server {
                 recv(timer) -> _ => {}
             }
             self.start_due(Instant::now());
+            self.answer_pending(Instant::now());
         }
     }
 
@@ -168,12 +192,33 @@ impl Server {
             }
             (Stage::Running, Shutdown::METHOD) => {
                 self.stage = Stage::Down;
+                self.answer_pending(Instant::now());
                 Ok(Value::Null)
             }
             (Stage::Running, HoverRequest::METHOD) => with(params, |params: HoverParams| {
                 let (mut view, byte) = self.view(&params.text_document_position_params)?;
                 hover::hover(&mut view, byte)
             }),
+            (Stage::Running, Completion::METHOD) => with(params, |params: CompletionParams| {
+                let (view, byte) = self.view(&params.text_document_position)?;
+                Some(completion::complete(&view, byte))
+            }),
+            (Stage::Running, GotoDefinition::METHOD) => with(params, |params: GotoDefinitionParams| {
+                let (view, byte) = self.view(&params.text_document_position_params)?;
+                definition::definition(&view, byte)
+            }),
+            (Stage::Running, CodeActionRequest::METHOD) => {
+                match serde_json::from_value::<CodeActionParams>(params) {
+                    Ok(params) => {
+                        // Only what is judged can be fixed; the answer may have to wait for that.
+                        let until = Instant::now() + PATIENCE;
+                        self.pending.push(Pending { id, params, until });
+                        self.answer_pending(Instant::now());
+                        return;
+                    }
+                    Err(error) => Err((ErrorCode::InvalidParams, error.to_string())),
+                }
+            }
             (Stage::Running, other) => Err((ErrorCode::MethodNotFound, format!("there is no request {other}"))),
             (Stage::Down, _) => Err((ErrorCode::InvalidRequest, "the server was shut down".into())),
         };
@@ -190,6 +235,8 @@ impl Server {
         self.stage = Stage::Running;
         let workspace = params.capabilities.workspace.as_ref();
         let watched = workspace.and_then(|workspace| workspace.did_change_watched_files);
+        let edits = workspace.and_then(|workspace| workspace.workspace_edit.as_ref());
+        self.can_version = edits.and_then(|edits| edits.document_changes) == Some(true);
         self.can_watch = watched.and_then(|watched| watched.dynamic_registration) == Some(true);
         let sync = TextDocumentSyncOptions {
             open_close: Some(true),
@@ -201,6 +248,15 @@ impl Server {
             position_encoding: Some(lsp_types::PositionEncodingKind::UTF16),
             text_document_sync: Some(TextDocumentSyncCapability::Options(sync)),
             hover_provider: Some(HoverProviderCapability::Simple(true)),
+            definition_provider: Some(OneOf::Left(true)),
+            code_action_provider: Some(CodeActionProviderCapability::Options(CodeActionOptions {
+                code_action_kinds: Some(vec![CodeActionKind::QUICKFIX]),
+                ..CodeActionOptions::default()
+            })),
+            completion_provider: Some(CompletionOptions {
+                trigger_characters: Some([".", "\""].map(str::to_owned).into()),
+                ..CompletionOptions::default()
+            }),
             ..ServerCapabilities::default()
         };
         let info = ServerInfo { name: "sampan".into(), version: Some(self.options.version.to_owned()) };
@@ -230,14 +286,48 @@ impl Server {
                 self.touch_all();
                 Ok(Value::Null)
             }
-            // Every request is answered before the next message is read.
-            Cancel::METHOD => Ok(Value::Null),
+            Cancel::METHOD => with(params, |params: CancelParams| self.cancel(params)),
             // The protocol has more than a server needs.
             _ => Ok(Value::Null),
         };
         if let Err((_, why)) = done {
             self.log(format!("{method}: {why}"));
         }
+    }
+
+    /// Everything else is answered before the next message is read.
+    fn cancel(&mut self, params: CancelParams) {
+        let id = match params.id {
+            NumberOrString::Number(id) => RequestId::from(id),
+            NumberOrString::String(id) => RequestId::from(id),
+        };
+        let Some(at) = self.pending.iter().position(|pending| pending.id == id) else { return };
+        let pending = self.pending.remove(at);
+        self.answer(pending.id, Err((ErrorCode::RequestCanceled, "the client has cancelled it".into())));
+    }
+
+    /// Answers the requests whose module is judged as it is now, and those that have waited too long.
+    fn answer_pending(&mut self, now: Instant) {
+        for pending in std::mem::take(&mut self.pending) {
+            let folder = folder_of(&pending.params);
+            let module = folder.and_then(|folder| self.modules.get(&folder));
+            let waits = module.is_some_and(|module| !module.is_current());
+            if waits && now < pending.until && self.stage == Stage::Running {
+                self.pending.push(pending);
+                continue;
+            }
+            let Pending { id, params, .. } = pending;
+            let actions = std::panic::AssertUnwindSafe(|| self.actions(&params));
+            let failed = |_| (ErrorCode::InternalError, "the server failed inside: please report it".to_owned());
+            let actions = std::panic::catch_unwind(actions).map_err(failed);
+            self.answer(id, actions.map(|actions| serde_json::to_value(actions).unwrap_or_default()));
+        }
+    }
+
+    fn actions(&self, params: &CodeActionParams) -> Option<Vec<CodeAction>> {
+        let module = self.modules.get(&folder_of(params)?).filter(|module| module.is_current())?;
+        let document = self.documents.get(&uri::path(&params.text_document.uri)?)?;
+        Some(action::actions(&module.judged.as_ref()?.report, document, params, self.can_version))
     }
 
     fn log(&self, message: String) {
@@ -425,6 +515,10 @@ impl Server {
         // A client that does not listen any more will soon end the input.
         let _ = self.out.send(message);
     }
+}
+
+fn folder_of(params: &CodeActionParams) -> Option<PathBuf> {
+    uri::path(&params.text_document.uri)?.parent().map(Path::to_owned)
 }
 
 /// The files of the last run, by name.
