@@ -433,13 +433,11 @@ fn completion_offers_types_arguments_words_names_and_rules() {
     let items = complete(&mut editor, 6, &application("  repl| = 3"));
     assert!(items.iter().any(|item| item["textEdit"]["newText"] == "replicas"), "{items:#?}");
     // Words, with quotes and without.
-    for (version, body) in [
-        (7, "  container = { image_pull_policy = \"|\" }"),
-        (8, "  container = {\n    image_pull_policy = \"Al|\n  }"),
-        (9, "  container = { image_pull_policy = | }"),
-    ] {
-        let items = complete(&mut editor, version, &application(body));
-        let written = if version == 9 { "\"Always\"" } else { "Always" };
+    for (version, value, end, written) in
+        [(7, "\"|\"", " }", "Always"), (8, "\"Al|", "\n  }", "Always"), (9, "|", " }", "\"Always\"")]
+    {
+        let body = format!("  container = {{ image_pull_policy = {value}{end}");
+        let items = complete(&mut editor, version, &application(&body));
         assert!(items.iter().any(|item| item["textEdit"]["newText"] == written), "{body}: {items:#?}");
     }
     let items = complete(&mut editor, 10, &application("  replicas = var.|"));

@@ -28,6 +28,8 @@ use crate::view::{Resource, SampanSchemas};
 
 /// Instances that are looked at; more are as good as any number, and the summary says so.
 const MAX_RESOURCES: usize = 100_000;
+/// Instances that a thread looks at before it asks for more.
+const AT_ONCE: usize = 64;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -251,8 +253,10 @@ fn run(settings: &Settings) -> Result<Report, String> {
         inputs.push((root, inputs_of(settings, &mut report.tree, root)?));
     }
     let (tree, done, of) = (&report.tree, AtomicUsize::new(0), inputs.len());
+    // Threads are for several modules, or for the resources of the only one.
+    let jobs = if of > 1 { 1 } else { settings.jobs };
     let all = parallel::map(&inputs, settings.jobs, |(root, inputs)| {
-        let found = analyse(settings, tree, *root, inputs.clone());
+        let found = analyse(settings, tree, *root, inputs.clone(), jobs);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         settings.progress.say(Stage::Judged { done, of });
         found
@@ -426,7 +430,7 @@ fn parts_of(tree: &Tree, root: usize) -> Parts<'_> {
     (order, parts, sources)
 }
 
-fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Found {
+fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, jobs: usize) -> Found {
     let (order, parts, sources) = parts_of(tree, root);
     let mut sink = Sink::new(settings);
     for (index, sources) in sources.iter().enumerate() {
@@ -442,7 +446,7 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Fou
             rule.module(&view, &mut sink);
         }
     }
-    with_graph(settings, tree, &order, &parts, inputs, |tree, graph| judge(tree, &order, graph, sink))
+    with_graph(settings, tree, &order, &parts, inputs, |tree, graph| judge(tree, &order, graph, sink, jobs))
 }
 
 fn with_graph<R>(
@@ -475,7 +479,7 @@ fn with_graph<R>(
 }
 
 /// Everything that takes values.
-fn judge(tree: &Tree, order: &[usize], graph: &Graph<'_>, mut sink: Sink<'_>) -> Found {
+fn judge(tree: &Tree, order: &[usize], graph: &Graph<'_>, mut sink: Sink<'_>, jobs: usize) -> Found {
     let mut found = Found::default();
     graph.run();
     outputs(graph, &mut sink);
@@ -485,7 +489,12 @@ fn judge(tree: &Tree, order: &[usize], graph: &Graph<'_>, mut sink: Sink<'_>) ->
     found.resources += resources.len();
     for resource in &resources {
         found.homes.extend(resource.header.map(|place| (resource.address.clone(), place.file)));
-        one_resource(resource, &mut sink);
+    }
+    let settings = sink.settings;
+    let several: Vec<&[Resource]> = resources.chunks(AT_ONCE).collect();
+    for one in parallel::map(&several, jobs, |resources| of_resources(settings, resources)) {
+        sink.findings.extend(one.findings);
+        sink.undetermined.extend(one.undetermined);
     }
     for resource in &dead {
         sink.findings.extend(resource.check().0);
@@ -538,6 +547,14 @@ fn relative(base: &Path, folder: &Path) -> String {
         Err(_) => folder.to_string_lossy().into_owned(),
     };
     if text.is_empty() { ".".into() } else { text }
+}
+
+fn of_resources<'s>(settings: &'s Settings, resources: &[Resource]) -> Sink<'s> {
+    let mut sink = Sink::new(settings);
+    for resource in resources {
+        one_resource(resource, &mut sink);
+    }
+    sink
 }
 
 fn one_resource(resource: &Resource, sink: &mut Sink<'_>) {

@@ -168,18 +168,18 @@ impl Resource {
 
     /// What stands at `path`.
     pub fn leaf(&self, path: &str) -> Leaf<'_> {
-        let segments = segments(path);
-        let Some((Segment::Name(first), rest)) = segments.split_first() else { return Leaf::Absent };
-        if self.view.body.blocks.iter().any(|b| *b.kind == **first) {
-            return Leaf::Unknown(Cause::new(CauseKind::Failed, first.as_str()));
+        // Most paths are a name alone, and this is asked very often.
+        let (first, rest) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+        if self.view.body.blocks.iter().any(|b| *b.kind == *first) {
+            return Leaf::Unknown(Cause::new(CauseKind::Failed, first));
         }
-        let Some(attribute) = self.view.body.attributes.iter().find(|a| *a.name == **first) else {
+        let Some(attribute) = self.view.body.attributes.iter().find(|a| *a.name == *first) else {
             return Leaf::Absent;
         };
         let Ok(mut value) = attribute.value.as_ref() else {
-            return Leaf::Unknown(Cause::new(CauseKind::Failed, first.as_str()));
+            return Leaf::Unknown(Cause::new(CauseKind::Failed, first));
         };
-        for segment in rest {
+        for segment in &segments(rest) {
             if let Some(cause) = value.cause() {
                 return Leaf::Unknown(cause.clone());
             }

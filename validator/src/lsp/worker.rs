@@ -57,5 +57,6 @@ fn judged(options: &Options, job: Job) -> Result<Report, String> {
     let mut settings = options.settings(&job.folder)?;
     settings.overlay = job.overlay;
     settings.known = job.known;
+    settings.jobs = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     lint(&settings)
 }
