@@ -25,6 +25,8 @@ look() {
     done
     # Makes the load of the tests.
     [ "$purpose" != test ] || has hey || run+=(hey)
+    # The editor that the language server is tested with.
+    [ "$purpose" != test ] || has nvim || run+=(neovim)
     # What the gateway is measured against, and with.
     if [ "$purpose" = bench ]; then
         for pair in nginx-light:nginx haproxy:haproxy wrk:wrk util-linux:taskset; do
