@@ -364,9 +364,10 @@ fn an_action_makes_the_safe_fix_or_a_comment_whose_reason_is_still_to_be_written
 }
 
 #[test]
-fn an_action_that_is_cancelled_or_not_wanted_is_answered_all_the_same() {
+fn answers_have_the_form_that_the_client_can_take_also_when_it_has_cancelled() {
     let mut editor = Editor::start(&[("main.tf", GOOD)]);
-    let versioned = json!({ "workspace": { "workspaceEdit": { "documentChanges": true } } });
+    let hover = json!({ "hover": { "contentFormat": ["plaintext"] } });
+    let versioned = json!({ "workspace": { "workspaceEdit": { "documentChanges": true } }, "textDocument": hover });
     editor.ask("initialize", json!({ "processId": null, "rootUri": null, "capabilities": versioned }));
     let text = "locals {\n  a = <<-E\n    x ${1}\n    y ${var.b.0}\n  E\n}\noutput \"a\" {\n  value = local.a\n}\nvariable \"b\" {\n  type = list(string)\n}\n";
     let range = json!({ "start": { "line": 3, "character": 0 }, "end": { "line": 3, "character": 20 } });
@@ -385,6 +386,8 @@ fn an_action_that_is_cancelled_or_not_wanted_is_answered_all_the_same() {
     // In a text of several lines a comment would be text, so it goes above the argument.
     let ignore = &all[1]["edit"]["documentChanges"][0]["edits"][0];
     assert_eq!(ignore["range"]["start"], json!({ "line": 1, "character": 0 }), "{all:#}");
+    let at = editor.at("main.tf", 7, 13);
+    assert_eq!(editor.ask("textDocument/hover", at)["contents"]["kind"], "plaintext");
     params["context"]["only"] = json!(["refactor"]);
     assert_eq!(editor.ask("textDocument/codeAction", params.clone()), json!([]));
     params["textDocument"]["uri"] = "untitled:1".into();

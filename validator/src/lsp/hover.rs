@@ -21,9 +21,10 @@ use crate::view::{Segment, below};
 /// A longer value is cut.
 const MAX_VALUE: usize = 400;
 
-pub fn hover(view: &mut View, byte: u32) -> Option<Hover> {
+/// `kind` is the form of text that the client can show.
+pub fn hover(view: &mut View, byte: u32, kind: MarkupKind) -> Option<Hover> {
     let (text, span) = rule(view, byte).or_else(|| schema(view, byte)).or_else(|| reference(view, byte))?;
-    let contents = HoverContents::Markup(MarkupContent { kind: MarkupKind::Markdown, value: text });
+    let contents = HoverContents::Markup(MarkupContent { kind, value: text });
     Some(Hover { contents, range: Some(view.range(span)) })
 }
 

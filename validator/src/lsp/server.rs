@@ -19,9 +19,9 @@ use lsp_types::{
     CancelParams, CodeAction, CodeActionKind, CodeActionOptions, CodeActionParams, CodeActionProviderCapability,
     CompletionOptions, CompletionParams, Diagnostic, DidChangeTextDocumentParams, DidCloseTextDocumentParams,
     DidOpenTextDocumentParams, GotoDefinitionParams, HoverParams, HoverProviderCapability, InitializeParams,
-    InitializeResult, LogMessageParams, MessageType, NumberOrString, OneOf, PublishDiagnosticsParams, SaveOptions,
-    ServerCapabilities, ServerInfo, ShowMessageParams, TextDocumentPositionParams, TextDocumentSyncCapability,
-    TextDocumentSyncKind, TextDocumentSyncOptions,
+    InitializeResult, LogMessageParams, MarkupKind, MessageType, NumberOrString, OneOf, PublishDiagnosticsParams,
+    SaveOptions, ServerCapabilities, ServerInfo, ShowMessageParams, TextDocumentPositionParams,
+    TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -106,6 +106,8 @@ pub struct Server {
     can_watch: bool,
     /// The client takes edits of a version of a document.
     can_version: bool,
+    /// What the client shows in a hover.
+    hover_form: MarkupKind,
     documents: BTreeMap<PathBuf, Document>,
     overlay: Overlay,
     modules: BTreeMap<PathBuf, Module>,
@@ -127,6 +129,7 @@ impl Server {
             stage: Stage::Fresh,
             can_watch: false,
             can_version: false,
+            hover_form: MarkupKind::Markdown,
             documents: BTreeMap::new(),
             overlay: Overlay::default(),
             modules: BTreeMap::new(),
@@ -197,7 +200,7 @@ impl Server {
             }
             (Stage::Running, HoverRequest::METHOD) => with(params, |params: HoverParams| {
                 let (mut view, byte) = self.view(&params.text_document_position_params)?;
-                hover::hover(&mut view, byte)
+                hover::hover(&mut view, byte, self.hover_form.clone())
             }),
             (Stage::Running, Completion::METHOD) => with(params, |params: CompletionParams| {
                 let (view, byte) = self.view(&params.text_document_position)?;
@@ -235,6 +238,12 @@ impl Server {
         self.stage = Stage::Running;
         let workspace = params.capabilities.workspace.as_ref();
         let watched = workspace.and_then(|workspace| workspace.did_change_watched_files);
+        let hover = params.capabilities.text_document.as_ref().and_then(|text| text.hover.as_ref());
+        // Who says nothing of forms can show Markdown, as practice has it.
+        if hover.and_then(|hover| hover.content_format.as_ref()).is_some_and(|all| !all.contains(&MarkupKind::Markdown))
+        {
+            self.hover_form = MarkupKind::PlainText;
+        }
         let edits = workspace.and_then(|workspace| workspace.workspace_edit.as_ref());
         self.can_version = edits.and_then(|edits| edits.document_changes) == Some(true);
         self.can_watch = watched.and_then(|watched| watched.dynamic_registration) == Some(true);
