@@ -191,6 +191,30 @@ fn the_file_of_settings_counts_as_it_does_for_lint() {
 }
 
 #[test]
+fn values_in_a_file_that_is_not_saved_count_until_it_is_closed() {
+    let app = BAD.replace("replica   = 2", "replicas  = var.replicas").replace(":latest", ":1");
+    let main = format!("variable \"replicas\" {{\n  type = number\n}}\n{app}");
+    let mut editor = Editor::open_folder(&[("main.tf", &main), ("a.auto.tfvars", "replicas = 1\n")]);
+    let range = |found: &[Value]| found.iter().find(|d| d["code"] == "SMP006").cloned();
+    editor.open("main.tf", 1, &main);
+    assert_eq!(range(&editor.diagnostics("main.tf", Some(1))), None);
+    // One that there is, and one that there is not yet and that comes later.
+    editor.open("a.auto.tfvars", 1, "replicas = -1\n");
+    let found = range(&editor.diagnostics("main.tf", Some(1))).unwrap();
+    assert_eq!(found["relatedInformation"][0]["location"]["uri"], editor.uri("a.auto.tfvars"), "{found:#}");
+    editor.open("b.auto.tfvars", 1, "replicas = 2\n");
+    assert_eq!(range(&editor.diagnostics("main.tf", Some(1))), None);
+    editor.change("b.auto.tfvars", 2, None, "replicas = -2\n");
+    let found = range(&editor.diagnostics("main.tf", Some(1))).unwrap();
+    assert!(found["message"].as_str().unwrap().contains("-2"), "{found:#}");
+    editor.close("b.auto.tfvars");
+    let found = range(&editor.diagnostics("main.tf", Some(1))).unwrap();
+    assert!(found["message"].as_str().unwrap().contains("-1"), "{found:#}");
+    editor.close("a.auto.tfvars");
+    assert_eq!(range(&editor.diagnostics("main.tf", Some(1))), None);
+}
+
+#[test]
 fn a_module_that_is_called_is_judged_as_it_is_called_and_follows_its_caller() {
     let child = format!(
         "variable \"image\" {{\n  type = string\n}}\n{}",

@@ -295,7 +295,7 @@ impl Resource {
                 if violation.field_path.is_empty() { message } else { format!("{} {message}", violation.field_path) };
             found.push(self.finding(rule, Severity::Error, &violation.field_path, message));
         }
-        (found, self.first_unknown().filter(|_| check::has_unknown(&spec)))
+        (found, if check::has_unknown(&spec) { self.first_unknown() } else { None })
     }
 
     fn first_unknown(&self) -> Option<Cause> {

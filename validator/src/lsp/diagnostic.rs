@@ -20,7 +20,7 @@ pub fn by_file(report: &Report) -> BTreeMap<PathBuf, Vec<Diagnostic>> {
         let file = finding.place.and_then(|place| report.tree.files.get(place.file as usize));
         let name = file.map_or(&finding.file, |file| &file.name);
         // What is about a folder as a whole has no text to be shown in.
-        if Path::new(name).is_dir() {
+        if file.is_none() && Path::new(name).is_dir() {
             continue;
         }
         all.entry(PathBuf::from(name)).or_default().push(of(report, finding));

@@ -191,7 +191,10 @@ impl Tree {
             incomplete: false,
         };
         let read = |name: &String| {
-            let text = self.text(&path.join(name))?;
+            let text = match self.overlay.of(&real, name) {
+                Some(text) => text.to_vec(),
+                None => read_bounded(&path.join(name))?,
+            };
             Ok(self.parsed(shown(&path.join(name)), text, read::is_override(name)))
         };
         let all: Vec<Result<Arc<SourceFile>, String>> = crate::parallel::map(&names, self.jobs, read);

@@ -28,6 +28,11 @@ impl Overlay {
         self.folders.get(&folder)?.get(&name)
     }
 
+    /// The same of a file in a folder whose real path is known.
+    pub fn of(&self, real: &Path, name: &str) -> Option<&Arc<[u8]>> {
+        self.folders.get(real)?.get(name)
+    }
+
     /// The names in a folder that have a text here.
     pub fn names(&self, folder: &Path) -> Vec<String> {
         if self.folders.is_empty() {
