@@ -11,6 +11,8 @@ mod definition;
 mod diagnostic;
 mod document;
 mod hover;
+mod modules;
+mod outbox;
 mod server;
 mod transport;
 mod uri;
@@ -29,6 +31,7 @@ use crate::config;
 use crate::eval::graph::with_stack;
 use crate::lint::Settings;
 use crate::module::{Flavor, Overlay};
+use outbox::Outbox;
 use server::Server;
 use transport::{Incoming, Outgoing};
 
@@ -76,7 +79,7 @@ pub fn serve(
     let incoming = reader(input)?;
     let (out, written) = writer(output)?;
     let (jobs, done) = worker::start(options.clone())?;
-    let code = with_stack(|| Server::new(options, out, jobs).run(&incoming, &done))?;
+    let code = with_stack(|| Server::new(options, Outbox(out), jobs).run(&incoming, &done))?;
     // The client may be gone already, and then nobody reads.
     let _ = written.recv_timeout(LAST_WORDS);
     Ok(code)
