@@ -23,10 +23,11 @@ look() {
         docker-registry:docker-registry curl:curl; do
         has "${pair#*:}" || run+=("${pair%:*}")
     done
-    # Makes the load of the tests, and signs their release.
+    # Makes the load of the tests, signs their release, and edits with the language server.
     if [ "$purpose" = test ]; then
         has hey || run+=(hey)
         has gpg || run+=(gnupg)
+        has nvim || run+=(neovim)
     fi
     # What the gateway is measured against, and with.
     if [ "$purpose" = bench ]; then

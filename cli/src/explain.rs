@@ -27,8 +27,6 @@ pub fn run(args: &Args, out: &mut Output) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(format!("there is no rule {:?}; `sampan lint rules` lists them", args.rule)));
     };
     let value = json!({ "id": id, "name": "schema", "severity": "error", "page": says });
-    out.show(&value, || {
-        format!("# {id}\n\n{says}\n\nThis is a rule of the schema: provider and API server refuse the same with the same id.")
-    })?;
+    out.show(&value, || rules::page(id).unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sampan_validator::baseline::Baseline;
 use sampan_validator::config::{self, Config, FailOn};
 use sampan_validator::fix;
 use sampan_validator::lint::{Progress, Report, Settings, Stage, lint};
+use sampan_validator::module::Flavor;
 use sampan_validator::module::tfvars::Given;
-use sampan_validator::module::{Flavor, read_bounded};
 use sampan_validator::report::{Detail, Format, render};
 use sampan_validator::rules;
 use serde_json::{Value, json};
@@ -187,14 +186,14 @@ fn rule_ids(option: &str, ids: &[String]) -> Result<std::collections::BTreeSet<S
 
 fn settings(args: &Args) -> Result<Settings, String> {
     let first = args.paths.first().cloned().unwrap_or_else(|| PathBuf::from("."));
-    let config = match config::find(folder_of(&first)) {
+    let mut config = match config::find(folder_of(&first)) {
         Some(path) => config::read(&path)?,
         None => Config::default(),
     };
     let today = match &args.today {
         Some(day) if sampan_validator::suppress::is_date(day) => day.clone(),
         Some(day) => return Err(format!("--today {day}: write it as 2027-03-31")),
-        None => jiff::Timestamp::now().to_string().chars().take(10).collect(),
+        None => today(),
     };
     let mut settings = Settings::new(args.paths.clone(), today);
     settings.plan.clone_from(&args.plan);
@@ -206,30 +205,26 @@ fn settings(args: &Args) -> Result<Settings, String> {
     settings.jobs = args.jobs.map_or_else(processors, usize::from);
     settings.progress = progress_line();
     settings.flavor = if args.flavor == "tofu" { Flavor::Tofu } else { Flavor::Terraform };
-    settings.given = given(args, &config)?;
+    config.baseline = match &args.write_baseline {
+        Some(_) => None,
+        None => args.baseline.clone().or(config.baseline),
+    };
+    settings.configure(config)?;
+    // Later ones win: those of the command line.
+    settings.given.extend(given(args)?);
     settings.environment = environment();
     settings.select = rule_ids("--select", &args.select)?;
     settings.ignore = rule_ids("--ignore", &args.ignore)?;
-    settings.fail_on = match &args.fail_on {
-        Some(word) => FailOn::parse(word).ok_or(format!("--fail-on {word}: error, warning, note or never"))?,
-        None => config.fail_on.unwrap_or_default(),
-    };
+    if let Some(word) = &args.fail_on {
+        settings.fail_on = FailOn::parse(word).ok_or(format!("--fail-on {word}: error, warning, note or never"))?;
+    }
     settings.strict_modules = args.strict_modules;
-    settings.severities = config.severities;
-    settings.per_path = config.per_path;
-    settings.required_labels = config.required_labels;
-    settings.registries = config.registries;
-    settings.budget = config.budget;
-    if let Some(production) = config.production {
-        settings.production = production;
-    }
-    if args.write_baseline.is_none()
-        && let Some(path) = args.baseline.as_ref().or(config.baseline.as_ref())
-    {
-        let text = read_bounded(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        settings.baseline = Some(Baseline::read(&text).map_err(|e| format!("{}: {e}", path.display()))?);
-    }
     Ok(settings)
+}
+
+/// As `2027-03-31`, in UTC.
+pub(crate) fn today() -> String {
+    jiff::Timestamp::now().to_string().chars().take(10).collect()
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -263,10 +258,9 @@ fn progress_text(stage: Stage, elapsed: Duration) -> Option<String> {
     })
 }
 
-/// Values in the order in which they count: those of the settings first, then files, then single values.
-fn given(args: &Args, config: &Config) -> Result<Vec<Given>, String> {
-    let files = config.var_files.iter().chain(&args.var_files).map(|path| Given::File(path.clone()));
-    let mut all: Vec<Given> = files.collect();
+/// Values of the command line in the order in which they count: files, then single values.
+fn given(args: &Args) -> Result<Vec<Given>, String> {
+    let mut all: Vec<Given> = args.var_files.iter().cloned().map(Given::File).collect();
     for var in &args.vars {
         let (name, value) = var.split_once('=').ok_or_else(|| format!("--var {var}: write NAME=VALUE"))?;
         all.push(Given::Var(name.trim().to_owned(), value.to_owned()));
@@ -274,7 +268,7 @@ fn given(args: &Args, config: &Config) -> Result<Vec<Given>, String> {
     Ok(all)
 }
 
-fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     let wanted = |name: &str| name.starts_with("TF_VAR_") || name == "TF_WORKSPACE";
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -18,6 +18,7 @@ mod export;
 mod get;
 mod lint;
 mod logs;
+mod lsp;
 mod output;
 mod progress;
 mod restart;
@@ -86,6 +87,8 @@ enum Verb {
     Lint(lint::Args),
     /// Say what a rule of `sampan lint` is about.
     Explain(explain::Args),
+    /// Serve an editor over stdin and stdout: the findings of `sampan lint` as you type.
+    Lsp(lsp::Args),
     /// Show the version.
     Version,
     /// Print completions of a shell.
@@ -149,6 +152,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Simulate(args) => simulate::run(args, out),
         Verb::Lint(args) => lint::run(args, out),
         Verb::Explain(args) => explain::run(&args, out),
+        Verb::Lsp(args) => lsp::run(&args),
         Verb::Version => version::run(out),
         Verb::Completions(args) => completions::run(args, out),
     }

@@ -38,6 +38,7 @@ fn every_verb_explains_itself() {
         &["lint"],
         &["lint", "rules"],
         &["explain"],
+        &["lsp"],
         &["version"],
         &["completions"],
         &["get", "instances"],

@@ -22,6 +22,7 @@ pub mod change;
 pub mod check;
 pub mod config_map;
 pub mod container;
+pub mod doc;
 pub mod docker_config;
 pub mod environment_schedule;
 pub mod event;

@@ -15,6 +15,8 @@ use crate::parse::parse;
 const CONTEXT: usize = 3;
 /// Fixes that are tried one by one, when all of a file together do not parse.
 const MAX_TRIES: usize = 100;
+/// Where Terraform keeps modules that it has fetched.
+const INSTALLED: &str = ".terraform";
 
 /// A file that fixes change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,13 @@ pub fn changes(report: &Report, paths: &[PathBuf]) -> Vec<Change> {
     let owned: Vec<PathBuf> = paths.iter().filter_map(|path| folder_of(path)).collect();
     let file = |index: u32| report.tree.files.get(index as usize).filter(|file| is_ours(file, &owned));
     by_file.into_iter().filter_map(|(index, fixes)| change(file(index)?, &fixes)).collect()
+}
+
+/// The edits of one fix, if what they make can be read. Nothing for installed modules, which belong to others.
+pub fn alone(report: &Report, fix: &Fix) -> Option<Vec<Edit>> {
+    let file = report.tree.files.get(fix.edits.first()?.place.file as usize)?;
+    let is_installed = Path::new(&file.name).components().any(|part| part.as_os_str() == INSTALLED);
+    change(file, &[fix]).filter(|_| !is_installed).map(|change| change.edits)
 }
 
 /// All fixes of a file together, or, if that would not parse, those that do alone.
@@ -86,7 +95,7 @@ fn folder_of(path: &Path) -> Option<PathBuf> {
 fn is_ours(file: &SourceFile, owned: &[PathBuf]) -> bool {
     let Ok(real) = Path::new(&file.name).canonicalize() else { return false };
     let below = |folder: &PathBuf| {
-        real.strip_prefix(folder).is_ok_and(|rest| rest.components().all(|part| part.as_os_str() != ".terraform"))
+        real.strip_prefix(folder).is_ok_and(|rest| rest.components().all(|part| part.as_os_str() != INSTALLED))
     };
     owned.iter().any(below)
 }

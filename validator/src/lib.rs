@@ -14,6 +14,7 @@ pub mod eval;
 pub mod finding;
 pub mod fix;
 pub mod lint;
+pub mod lsp;
 pub mod module;
 pub mod parallel;
 pub mod parse;

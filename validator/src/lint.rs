@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::ast::Span;
 use crate::baseline::{Baseline, Entry};
-use crate::config::{Budget, FailOn, matches};
+use crate::config::{Budget, Config, FailOn, matches};
 use crate::eval::budget::Limits;
 use crate::eval::definition::{Definitions, Kind, Source};
 use crate::eval::disk::Disk;
@@ -18,7 +18,7 @@ use crate::eval::functions::{Files, NoFiles};
 use crate::eval::graph::{Graph, Instance, Module, Program, with_stack};
 use crate::finding::{Finding, Place, Severity, Undetermined};
 use crate::module::tfvars::{self, Given, Inputs};
-use crate::module::{Flavor, Tree, folders_below};
+use crate::module::{Flavor, Known, Overlay, Tree, folders_below, has_configuration, read_bounded};
 use crate::parallel;
 use crate::plan::{self, Plan};
 use crate::rules::module::ModuleParts;
@@ -28,6 +28,8 @@ use crate::view::{Resource, SampanSchemas};
 
 /// Instances that are looked at; more are as good as any number, and the summary says so.
 const MAX_RESOURCES: usize = 100_000;
+/// Instances that a thread looks at before it asks for more.
+const AT_ONCE: usize = 64;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -62,6 +64,12 @@ pub struct Settings {
     /// As `2027-03-31`.
     pub today: String,
     pub baseline: Option<Baseline>,
+    /// Texts that count instead of files.
+    pub overlay: Overlay,
+    /// Files that need not be parsed again as long as their text is the same.
+    pub known: Arc<Known>,
+    /// Patterns of `per_path` are relative to it, where a file is below it.
+    pub base: Option<PathBuf>,
 }
 
 impl Settings {
@@ -90,7 +98,31 @@ impl Settings {
             strict_modules: false,
             today,
             baseline: None,
+            overlay: Overlay::default(),
+            known: Arc::default(),
+            base: None,
         }
+    }
+    /// Takes over what a file of settings says.
+    ///
+    /// # Errors
+    /// A sentence that names the baseline, when that cannot be read.
+    pub fn configure(&mut self, config: Config) -> Result<(), String> {
+        self.given.extend(config.var_files.into_iter().map(Given::File));
+        self.fail_on = config.fail_on.unwrap_or_default();
+        self.severities = config.severities;
+        self.per_path = config.per_path;
+        self.required_labels = config.required_labels;
+        self.registries = config.registries;
+        self.budget = config.budget;
+        if let Some(production) = config.production {
+            self.production = production;
+        }
+        if let Some(path) = config.baseline {
+            let text = read_bounded(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            self.baseline = Some(Baseline::read(&text).map_err(|e| format!("{}: {e}", path.display()))?);
+        }
+        Ok(())
     }
     pub fn is_production(&self, namespace: &str) -> bool {
         self.production.iter().any(|pattern| matches(pattern, namespace))
@@ -195,10 +227,10 @@ fn run(settings: &Settings) -> Result<Report, String> {
         planned(settings, path, &mut report)?;
         return Ok(report);
     }
+    report.tree = read_nothing(settings);
     let mut roots = Vec::new();
     for folder in roots_of(settings, &mut report)? {
         let said = report.tree.findings.len();
-        report.tree.jobs = settings.jobs;
         match report.tree.load(&folder, settings.flavor) {
             Ok(root) => {
                 roots.push(root);
@@ -221,8 +253,10 @@ fn run(settings: &Settings) -> Result<Report, String> {
         inputs.push((root, inputs_of(settings, &mut report.tree, root)?));
     }
     let (tree, done, of) = (&report.tree, AtomicUsize::new(0), inputs.len());
+    // Threads are for several modules, or for the resources of the only one.
+    let jobs = if of > 1 { 1 } else { settings.jobs };
     let all = parallel::map(&inputs, settings.jobs, |(root, inputs)| {
-        let found = analyse(settings, tree, *root, inputs.clone());
+        let found = analyse(settings, tree, *root, inputs.clone(), jobs);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         settings.progress.say(Stage::Judged { done, of });
         found
@@ -236,6 +270,35 @@ fn run(settings: &Settings) -> Result<Report, String> {
     }
     finish(settings, &mut report, found);
     Ok(report)
+}
+
+fn read_nothing(settings: &Settings) -> Tree {
+    Tree::new(settings.overlay.clone(), settings.known.clone(), settings.jobs)
+}
+
+/// Reads the module in `folder` and all that it calls, without a word about them; the tree, and the index of the folder.
+///
+/// # Errors
+/// When the folder itself cannot be read.
+pub fn load(settings: &Settings, folder: &Path) -> std::io::Result<(Tree, usize)> {
+    let mut tree = read_nothing(settings);
+    let root = tree.load(folder, settings.flavor)?;
+    Ok((tree, root))
+}
+
+/// Hands the evaluator of the module at `root` to `f`. Needs the stack of [`with_stack`].
+///
+/// # Errors
+/// Wrong usage: a file of values that cannot be read.
+pub fn explore<R>(
+    settings: &Settings,
+    tree: &mut Tree,
+    root: usize,
+    f: impl for<'t> FnOnce(&'t Tree, &Graph<'t>) -> R,
+) -> Result<R, String> {
+    let inputs = inputs_of(settings, tree, root)?;
+    let (order, parts, _) = parts_of(tree, root);
+    Ok(with_graph(settings, tree, &order, &parts, inputs, f))
 }
 
 /// A plan instead of a configuration. What is no plan is an input that could not be analysed.
@@ -292,10 +355,12 @@ fn roots_of(settings: &Settings, report: &mut Report) -> Result<Vec<PathBuf>, St
             folders.push(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned());
             continue;
         }
-        let all = folders_below(path, settings.flavor);
-        match all {
-            Ok(all) if settings.recursive || !all.contains(path) => folders.extend(all),
-            Ok(_) => folders.push(path.clone()),
+        if !settings.recursive && has_configuration(path, settings.flavor, &settings.overlay) {
+            folders.push(path.clone());
+            continue;
+        }
+        match folders_below(path, settings.flavor) {
+            Ok(all) => folders.extend(all),
             Err(error) => {
                 let name = path.display().to_string();
                 let message = format!("the folder cannot be read: {error}");
@@ -315,7 +380,8 @@ struct Found {
     resources: usize,
 }
 
-fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>) {
+/// The files of a folder of the tree, and what they define.
+pub(crate) fn definitions(tree: &Tree, folder: usize) -> (Vec<Source<'_>>, Definitions<'_>) {
     let files = tree.folders[folder].files.iter();
     let sources: Vec<Source<'_>> = files
         .map(|index| {
@@ -347,8 +413,10 @@ fn reachable(tree: &Tree, root: usize) -> Vec<usize> {
     order
 }
 
-fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Found {
-    let mut found = Found::default();
+/// Folders of a configuration, the root first, with what each defines and the files it is in.
+type Parts<'a> = (Vec<usize>, Vec<ModuleParts<'a>>, Vec<Vec<Source<'a>>>);
+
+fn parts_of(tree: &Tree, root: usize) -> Parts<'_> {
     let order = reachable(tree, root);
     let number: HashMap<usize, usize> = order.iter().enumerate().map(|(i, folder)| (*folder, i)).collect();
     let (mut parts, mut sources) = (Vec::new(), Vec::new());
@@ -359,6 +427,11 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Fou
         parts.push(ModuleParts { definitions, incomplete: folder.incomplete, calls });
         sources.push(files);
     }
+    (order, parts, sources)
+}
+
+fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs, jobs: usize) -> Found {
+    let (order, parts, sources) = parts_of(tree, root);
     let mut sink = Sink::new(settings);
     for (index, sources) in sources.iter().enumerate() {
         let module = &parts[index];
@@ -373,12 +446,23 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Fou
             rule.module(&view, &mut sink);
         }
     }
-    let base = &tree.folders[root].path;
+    with_graph(settings, tree, &order, &parts, inputs, |tree, graph| judge(tree, &order, graph, sink, jobs))
+}
+
+fn with_graph<R>(
+    settings: &Settings,
+    tree: &Tree,
+    order: &[usize],
+    parts: &[ModuleParts<'_>],
+    inputs: Inputs,
+    f: impl for<'t> FnOnce(&'t Tree, &Graph<'t>) -> R,
+) -> R {
+    let base = order.first().map_or(Path::new("."), |root| &tree.folders[*root].path);
     let disk = Disk::new(base, base, crate::module::MAX_BYTES).ok();
     let files: &dyn Files = disk.as_ref().map_or(&NoFiles, |disk| disk);
     let shown = |folder: &usize| relative(base, &tree.folders[*folder].path);
     let mut modules = Vec::new();
-    for (part, folder) in parts.iter().zip(&order) {
+    for (part, folder) in parts.iter().zip(order) {
         let folder = shown(folder).into();
         modules.push(Module { folder, definitions: part.definitions.clone(), calls: part.calls.clone() });
     }
@@ -391,16 +475,26 @@ fn analyse(settings: &Settings, tree: &Tree, root: usize, inputs: Inputs) -> Fou
         short_circuit: false,
         limits: Limits::default(),
     };
-    let graph = Graph::new(&program);
+    f(tree, &Graph::new(&program))
+}
+
+/// Everything that takes values.
+fn judge(tree: &Tree, order: &[usize], graph: &Graph<'_>, mut sink: Sink<'_>, jobs: usize) -> Found {
+    let mut found = Found::default();
     graph.run();
-    outputs(&graph, &mut sink);
+    outputs(graph, &mut sink);
     let mut all = Collected::default();
-    collect(&graph, &graph.root(), "", &mut all);
+    collect(graph, &graph.root(), "", &mut all);
     let Collected { resources, dead, failures, .. } = all;
     found.resources += resources.len();
     for resource in &resources {
         found.homes.extend(resource.header.map(|place| (resource.address.clone(), place.file)));
-        one_resource(resource, &mut sink);
+    }
+    let settings = sink.settings;
+    let several: Vec<&[Resource]> = resources.chunks(AT_ONCE).collect();
+    for one in parallel::map(&several, jobs, |resources| of_resources(settings, resources)) {
+        sink.findings.extend(one.findings);
+        sink.undetermined.extend(one.undetermined);
     }
     for resource in &dead {
         sink.findings.extend(resource.check().0);
@@ -453,6 +547,14 @@ fn relative(base: &Path, folder: &Path) -> String {
         Err(_) => folder.to_string_lossy().into_owned(),
     };
     if text.is_empty() { ".".into() } else { text }
+}
+
+fn of_resources<'s>(settings: &'s Settings, resources: &[Resource]) -> Sink<'s> {
+    let mut sink = Sink::new(settings);
+    for resource in resources {
+        one_resource(resource, &mut sink);
+    }
+    sink
 }
 
 fn one_resource(resource: &Resource, sink: &mut Sink<'_>) {
@@ -570,6 +672,9 @@ fn keep(settings: &Settings, tree: &Tree, finding: &mut Finding) -> bool {
         return false;
     }
     let file = finding.place.and_then(|p| tree.files.get(p.file as usize)).map_or(&finding.file, |f| &f.name);
+    let below =
+        |base: &PathBuf| Path::new(file).strip_prefix(base).ok().map(|rest| rest.to_string_lossy().into_owned());
+    let file = &settings.base.as_ref().and_then(below).unwrap_or_else(|| file.clone());
     if settings.per_path.iter().any(|(pattern, ids)| ids.iter().any(|id| id == rule) && matches(pattern, file)) {
         return false;
     }

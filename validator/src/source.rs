@@ -47,6 +47,34 @@ impl Lines {
         Position { line, column: u32::try_from(units + 1).unwrap_or(u32::MAX) }
     }
 
+    /// Line and UTF-16 unit of a byte, both from 0, as the language server protocol counts them.
+    pub fn units(&self, text: &[u8], byte: u32) -> (u32, u32) {
+        let byte = byte.min(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        let line = self.line(byte) - 1;
+        let start = self.starts.get(line as usize).copied().unwrap_or(0);
+        let before = String::from_utf8_lossy(Span::new(start, byte).of(text)).encode_utf16().count();
+        (line, u32::try_from(before).unwrap_or(u32::MAX))
+    }
+
+    /// The byte of a line and UTF-16 unit, both from 0. A unit beyond the line counts as its end, a line beyond the text as
+    /// the end of the text, the second unit of a character as its first.
+    pub fn byte_of_units(&self, text: &[u8], line: u32, unit: u32) -> u32 {
+        if line as usize >= self.starts.len() {
+            return u32::try_from(text.len()).unwrap_or(u32::MAX);
+        }
+        let span = self.span_of(text, line + 1);
+        let line = span.of(text).strip_suffix(b"\r").unwrap_or(span.of(text));
+        let (mut byte, mut seen) = (span.start, 0);
+        for c in String::from_utf8_lossy(line).chars() {
+            seen += c.len_utf16() as u32;
+            if seen > unit {
+                break;
+            }
+            byte += c.len_utf8() as u32;
+        }
+        byte
+    }
+
     /// The bytes of a line without its end; lines count from 1.
     pub fn span_of(&self, text: &[u8], line: u32) -> Span {
         let start = self.starts.get((line as usize).saturating_sub(1)).copied().unwrap_or(0);
@@ -68,5 +96,18 @@ mod tests {
         assert_eq!(lines.position_utf16(text, equals), Position { line: 2, column: 4 });
         assert_eq!(lines.position(text, 3), Position { line: 1, column: 1 });
         assert_eq!(lines.position(text, 1000).line, 3);
+    }
+
+    #[test]
+    fn places_of_the_protocol_lead_to_their_bytes_and_back() {
+        let text = "a\n\u{1f600}é=1\r\n".as_bytes();
+        let lines = Lines::new(text);
+        for (place, byte) in [((0, 0), 0), ((1, 0), 2), ((1, 2), 6), ((1, 3), 8), ((1, 5), 10), ((2, 0), 12)] {
+            assert_eq!(lines.byte_of_units(text, place.0, place.1), byte, "{place:?}");
+            assert_eq!(lines.units(text, byte), place, "{byte}");
+        }
+        assert_eq!(lines.byte_of_units(text, 1, 1), 2, "half a character");
+        assert_eq!(lines.byte_of_units(text, 1, 99), 10, "beyond the line, before its end");
+        assert_eq!(lines.byte_of_units(text, 9, 0), 12);
     }
 }

@@ -4,6 +4,8 @@
 //! everything in it, and above a `module` call with everything the module makes. `sampan:ignore-file` is for the file.
 //! The reason is required, and one that takes nothing away is a finding itself.
 
+use std::sync::Arc;
+
 use crate::ast::{Body, Span};
 use crate::finding::{Edit, Finding, Fix, Place, Severity};
 use crate::module::SourceFile;
@@ -11,6 +13,12 @@ use crate::rules;
 
 /// Findings that no comment takes away: what was not read, and secrets.
 const MANDATORY: &[&str] = &["SMP401", "SMP900", "SMP908"];
+
+/// Whether a comment can take findings of this rule away.
+pub fn can_be_ignored(rule: &str) -> bool {
+    // What is wrong with a comment is said after all of them were heard.
+    !MANDATORY.contains(&rule) && rule != "SMP604"
+}
 
 #[derive(Debug)]
 struct Marker {
@@ -31,7 +39,7 @@ struct Marker {
 ///
 /// `today` is a date as `2027-03-31`. Unless everything is `certain`, a comment without use may still be of use, and is
 /// not offered to be removed.
-pub fn apply(files: &[SourceFile], findings: &mut Vec<Finding>, today: &str, certain: bool) -> usize {
+pub fn apply(files: &[Arc<SourceFile>], findings: &mut Vec<Finding>, today: &str, certain: bool) -> usize {
     let mut markers: Vec<Marker> = Vec::new();
     for (index, file) in files.iter().enumerate() {
         for comment in &file.ast.comments {
@@ -207,10 +215,9 @@ fn begins_in(body: &Body, line: Span) -> Option<(Span, Option<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::parse;
 
-    fn file(text: &str) -> SourceFile {
-        SourceFile::new("main.tf".into(), text.as_bytes().to_vec(), parse(text.as_bytes()).0, false)
+    fn file(text: &str) -> Arc<SourceFile> {
+        Arc::new(SourceFile::new("main.tf".into(), text.as_bytes().to_vec(), false))
     }
 
     fn run(text: &str, rule: &'static str, word: &str) -> (usize, Vec<String>) {

@@ -22,7 +22,7 @@ use crate::plan::Planned;
 /// Stands for the provider's namespace where only the form is checked.
 const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
-const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
+pub(crate) const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
 /// Set by the server alone.
 pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class", "effective_labels"];
 
@@ -168,18 +168,18 @@ impl Resource {
 
     /// What stands at `path`.
     pub fn leaf(&self, path: &str) -> Leaf<'_> {
-        let segments = segments(path);
-        let Some((Segment::Name(first), rest)) = segments.split_first() else { return Leaf::Absent };
-        if self.view.body.blocks.iter().any(|b| *b.kind == **first) {
-            return Leaf::Unknown(Cause::new(CauseKind::Failed, first.as_str()));
+        // Most paths are a name alone, and this is asked very often.
+        let (first, rest) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+        if self.view.body.blocks.iter().any(|b| *b.kind == *first) {
+            return Leaf::Unknown(Cause::new(CauseKind::Failed, first));
         }
-        let Some(attribute) = self.view.body.attributes.iter().find(|a| *a.name == **first) else {
+        let Some(attribute) = self.view.body.attributes.iter().find(|a| *a.name == *first) else {
             return Leaf::Absent;
         };
         let Ok(mut value) = attribute.value.as_ref() else {
-            return Leaf::Unknown(Cause::new(CauseKind::Failed, first.as_str()));
+            return Leaf::Unknown(Cause::new(CauseKind::Failed, first));
         };
-        for segment in rest {
+        for segment in &segments(rest) {
             if let Some(cause) = value.cause() {
                 return Leaf::Unknown(cause.clone());
             }
@@ -295,7 +295,7 @@ impl Resource {
                 if violation.field_path.is_empty() { message } else { format!("{} {message}", violation.field_path) };
             found.push(self.finding(rule, Severity::Error, &violation.field_path, message));
         }
-        (found, self.first_unknown().filter(|_| check::has_unknown(&spec)))
+        (found, if check::has_unknown(&spec) { self.first_unknown() } else { None })
     }
 
     fn first_unknown(&self) -> Option<Cause> {
@@ -374,7 +374,7 @@ impl Resource {
 }
 
 /// The schema of one step below.
-fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
+pub(crate) fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
     match segment {
         Segment::Name(name) => {
             schema.pointer("/properties").and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"))
@@ -392,7 +392,7 @@ fn is_protected(definition: &Definition<'_>) -> bool {
     })
 }
 
-fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
+pub(crate) fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
     schema.get("properties").and_then(Json::as_object).into_iter().flatten()
 }
 

@@ -8,7 +8,8 @@ const INTRODUCTION: &str = "\
 # Rules of `sampan lint`
 
 `sampan lint PATH` reads Terraform configuration without terraform, provider or network. `sampan lint --plan plan.json`
-judges what `terraform show -json` says of a plan. `sampan explain SMP301` prints a page of this folder.
+judges what `terraform show -json` says of a plan. `sampan explain SMP301` prints a page of this folder, and `sampan lsp`
+shows the findings in an [editor](../guides/editors.md) while you type.
 
 `--fix` makes the safe fixes: those that keep the meaning of the configuration, its format and its comments. `--diff`
 shows them and changes nothing; it ends with 1 if there is something to change. `--changed-since REF` reports only what

@@ -1,6 +1,7 @@
 //! Pages of the Terraform Registry, in its own form: front matter, example, schema with anchors, import.
 
 use sampan_schema::Kind;
+use sampan_schema::doc::{self, extension};
 use sampan_schema::report::Report;
 use serde_json::{Map, Value, json};
 
@@ -168,10 +169,6 @@ fn required(schema: &Value) -> Vec<String> {
     names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
-fn extension<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
-    schema.get("x-sampan")?.get(key)
-}
-
 /// Server attributes of an object. The state of a resource keeps what moves slowly; a data source shows all.
 fn computed(kind: &Kind, volatile: bool) -> Value {
     let mut status = kind.status_schema().clone();
@@ -231,67 +228,6 @@ fn members(schema: &Value) -> Option<&Value> {
         .find(|part| part.get("properties").is_some())
 }
 
-fn type_name(schema: &Value) -> String {
-    let unique = schema.get("uniqueItems") == Some(&Value::Bool(true));
-    let collection = if unique { "Set" } else { "List" };
-    match schema.get("type").and_then(Value::as_str) {
-        _ if schema.get("properties").is_some() => "Attributes".into(),
-        Some("object") => match schema.get("additionalProperties") {
-            Some(below) if below.get("properties").is_some() => "Attributes Map".into(),
-            Some(below) => format!("Map of {}", type_name(below)),
-            None => "Map".into(),
-        },
-        Some("array") => match schema.get("items") {
-            Some(below) if below.get("properties").is_some() => format!("Attributes {collection}"),
-            Some(below) => format!("{collection} of {}", type_name(below)),
-            None => collection.into(),
-        },
-        Some("integer" | "number") => "Number".into(),
-        Some("boolean") => "Boolean".into(),
-        _ => "String".into(),
-    }
-}
-
-/// What a value must be, in words.
-fn limits(schema: &Value) -> Vec<String> {
-    let number = |key: &str| schema.get(key).and_then(Value::as_i64);
-    let mut out = Vec::new();
-    let mut range = |low: Option<i64>, high: Option<i64>, unit: &str| match (low, high) {
-        (Some(low), Some(high)) => out.push(format!("{low} to {high}{unit}.")),
-        (Some(low), None) => out.push(format!("At least {low}{unit}.")),
-        (None, Some(high)) => out.push(format!("At most {high}{unit}.")),
-        (None, None) => {}
-    };
-    range(number("minimum"), number("maximum"), "");
-    range(number("minLength"), number("maxLength"), " characters");
-    range(number("minItems"), number("maxItems"), " elements");
-    range(number("minProperties"), number("maxProperties"), " entries");
-    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        let words: Vec<_> = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
-        out.push(format!("One of {}.", words.join(", ")));
-    }
-    match schema.get("pattern").and_then(Value::as_str) {
-        Some(sampan_schema::name::PATTERN) => {
-            out.push("A name: lower-case letters, digits and `-`, from a letter on, at most 40 characters.".into());
-        }
-        Some(pattern) if extension(schema, "semantic").is_none() => out.push(format!("Matches `{pattern}`.")),
-        _ => {}
-    }
-    match extension(schema, "semantic").and_then(Value::as_str) {
-        Some("quantity") => out.push("A quantity such as `500m` or `1Gi`; equal amounts are equal.".into()),
-        Some("int_or_percent") => out.push("A number or a percentage, as text.".into()),
-        _ => {}
-    }
-    out
-}
-
-fn default(schema: &Value) -> Option<String> {
-    match schema.get("default")? {
-        Value::Null | Value::Object(_) => None,
-        value => Some(format!("Default: `{value}`.")),
-    }
-}
-
 /// A part of the page that follows, with the place it belongs to.
 struct Nested<'a> {
     path: Vec<String>,
@@ -308,35 +244,18 @@ fn line<'a>(
     view: View,
     nested: &mut Vec<Nested<'a>>,
 ) -> String {
-    let class = extension(schema, "class").and_then(Value::as_str).unwrap_or(above);
-    let mut kind = type_name(schema);
+    let class = doc::class(schema, above);
+    let mut kind = doc::type_name(schema);
     if extension(schema, "sensitive").is_some() {
         kind += ", Sensitive";
     }
     if extension(schema, "write_only").is_some() {
         kind = format!("{kind}, {WRITE_ONLY}");
     }
-    let mut words = Vec::new();
-    if let Some(text) = schema.get("description").and_then(Value::as_str) {
-        words.push(text.replace('\n', " "));
-    }
-    if view == View::Resource {
-        words.extend(limits(schema));
-        words.extend(default(schema));
-        if let Some(target) = extension(schema, "reference").and_then(Value::as_str) {
-            words.push(match schema.get("type").and_then(Value::as_str) {
-                Some("array") => format!("Names of `sampan_{target}` resources that exist."),
-                Some("object") => format!("Its `name` is that of a `sampan_{target}`."),
-                _ => format!("Name of a `sampan_{target}` that exists."),
-            });
-        }
-        if !class.is_empty() {
-            words.push(format!("Change: `{class}`."));
-        }
-        if extension(schema, "remote").is_some() {
-            words.push("The class may be milder: only the server knows.".into());
-        }
-    }
+    let mut words = match view {
+        View::Resource => doc::words(schema, class),
+        View::Reading => doc::description(schema).into_iter().collect(),
+    };
     if let Some(below) = members(schema) {
         let path: Vec<String> = path.iter().cloned().chain([name.to_owned()]).collect();
         words.push(format!("(see [below for nested schema](#nestedatt--{}))", path.join("--")));

@@ -1,6 +1,8 @@
 //! Runs the real program, and a server that says what a test wants.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod editor;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};

@@ -7,7 +7,7 @@ use super::graph::{Bound, Graph, Instance, Scope};
 use super::number::Number;
 use super::types::Type;
 use super::value::{Cause, CauseKind, Data, Marks, Site, Value};
-use crate::ast::{Attribute, Block, Body, Expr};
+use crate::ast::{Attribute, Block, Body, Expr, ExprId};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -266,6 +266,22 @@ impl<'a> Graph<'a> {
             vec![Each::single()]
         };
         each.first().map(|each| self.resource_view(instance, id, definition, each))
+    }
+
+    /// The value of an expression of a module: in the first instance of the resource that it stands in, if it stands in one.
+    ///
+    /// # Errors
+    /// What Terraform refuses too, and names that only a part of the expression around it binds.
+    pub fn value_of(
+        &self,
+        instance: &Rc<Instance>,
+        source: Source<'a>,
+        id: ExprId,
+        within: Option<&ResourceId>,
+    ) -> Evaluated {
+        let instances = within.map(|id| self.resource_instances(instance, id));
+        let each = instances.as_ref().and_then(|all| all.first());
+        self.evaluate(&Scope { graph: self, instance, each, bound: None }, source, id)
     }
 
     fn resource_view(

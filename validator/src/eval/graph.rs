@@ -465,12 +465,13 @@ impl<'a> Graph<'a> {
             return Value::unknown(Type::Dynamic, Cause::new(CauseKind::Computed, address));
         };
         let scope = Scope { graph: self, instance, each: Some(each), bound: None };
+        let (written, blocks) = (definition.attributes(), definition.blocks());
         let attributes = schema.iter().map(|(name, schema)| {
             let computed =
                 || Value::unknown(schema.ty.clone(), Cause::new(CauseKind::Computed, format!("{address}.{name}")));
-            let configured = definition.attribute(name).map(|(source, attribute)| {
+            let configured = written.get(&**name).map(|(source, attribute)| {
                 // What is wrong with it is said when the resource itself is looked at.
-                match self.evaluate(&scope, source, attribute.value) {
+                match self.evaluate(&scope, *source, attribute.value) {
                     Ok(value) => super::convert::convert(&value, &schema.ty).unwrap_or_else(|_| failed(&address)),
                     Err(_) => failed(&address),
                 }
@@ -478,7 +479,7 @@ impl<'a> Graph<'a> {
             let value = match configured {
                 Some(value) if !value.is_null() || !schema.computed => value,
                 _ if schema.computed
-                    || definition.blocks().iter().any(|(_, b)| &*b.kind.text == "dynamic" || b.kind.text == *name) =>
+                    || blocks.iter().any(|(_, b)| &*b.kind.text == "dynamic" || b.kind.text == *name) =>
                 {
                     computed()
                 }

@@ -1,6 +1,7 @@
 //! Files to modules. Nothing is fetched, no link out of a folder is walked, and every read is bounded.
 
 mod json;
+mod overlay;
 mod read;
 pub mod tfvars;
 
@@ -15,7 +16,8 @@ use crate::parse::parse;
 use crate::source::Lines;
 
 pub use json::parse_json;
-pub use read::{MAX_BYTES, read_bounded, read_up_to};
+pub use overlay::Overlay;
+pub use read::{MAX_BYTES, is_configuration, read_bounded, read_up_to};
 
 /// Levels of module calls; more is an error in Terraform's practice and a mistake here.
 const MAX_DEPTH: usize = 64;
@@ -37,14 +39,19 @@ pub struct SourceFile {
     pub text: Vec<u8>,
     pub lines: Lines,
     pub ast: Ast,
+    /// What could not be read in it.
+    pub diagnostics: Vec<Diagnostic>,
     /// `override.tf` and `*_override.tf` are merged last.
     pub overrides: bool,
 }
 
 impl SourceFile {
-    pub fn new(name: String, text: Vec<u8>, ast: Ast, overrides: bool) -> Self {
+    /// Parses a text.
+    pub fn new(name: String, text: Vec<u8>, overrides: bool) -> Self {
+        let is_json = Path::new(&name).extension().is_some_and(|e| e == "json");
+        let (ast, diagnostics) = if is_json { parse_json(&text) } else { parse(&text) };
         let lines = Lines::new(&text);
-        Self { name, text, lines, ast, overrides }
+        Self { name, text, lines, ast, diagnostics, overrides }
     }
     /// `.tf.json`, whose expressions stand in strings.
     pub fn is_json(&self) -> bool {
@@ -65,17 +72,24 @@ pub struct Folder {
     pub incomplete: bool,
 }
 
+/// Files that were parsed before, by name.
+pub type Known = HashMap<String, Arc<SourceFile>>;
+
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub struct Tree {
-    pub files: Vec<SourceFile>,
+    pub files: Vec<Arc<SourceFile>>,
     pub folders: Vec<Folder>,
     /// What is wrong with the files themselves.
     pub findings: Vec<Finding>,
     /// Calls whose module is not at hand.
     pub missing: Vec<(Place, String)>,
     /// Threads that parse; 0 and 1 are the caller's alone.
-    pub jobs: usize,
+    jobs: usize,
+    /// Counts instead of files.
+    overlay: Overlay,
+    /// Whose text is still the same is not parsed again.
+    known: Arc<Known>,
     by_path: HashMap<PathBuf, usize>,
 }
 
@@ -99,6 +113,11 @@ fn shown(path: &Path) -> String {
 }
 
 impl Tree {
+    /// Nothing is read yet.
+    pub fn new(overlay: Overlay, known: Arc<Known>, jobs: usize) -> Self {
+        Self { jobs, overlay, known, ..Self::default() }
+    }
+
     /// Reads the module in `folder` and all modules that it calls; its index.
     ///
     /// # Errors
@@ -163,7 +182,7 @@ impl Tree {
         if let Some(known) = self.by_path.get(&real) {
             return Ok(*known);
         }
-        let names = read::configuration_files(path, flavor)?;
+        let names = read::configuration_files(path, flavor, &self.overlay)?;
         let mut folder = Folder {
             path: path.to_owned(),
             name: shown(path),
@@ -171,13 +190,19 @@ impl Tree {
             calls: BTreeMap::new(),
             incomplete: false,
         };
-        let read = |name: &String| read_bounded(&path.join(name)).map(|text| parsed(name, text));
-        let all = crate::parallel::map(&names, self.jobs, read);
+        let read = |name: &String| {
+            let text = match self.overlay.of(&real, name) {
+                Some(text) => text.to_vec(),
+                None => read_bounded(&path.join(name))?,
+            };
+            Ok(self.parsed(shown(&path.join(name)), text, read::is_override(name)))
+        };
+        let all: Vec<Result<Arc<SourceFile>, String>> = crate::parallel::map(&names, self.jobs, read);
         for (name, read) in names.iter().zip(all) {
             let file = shown(&path.join(name));
             match read {
                 Ok(read) => {
-                    let (index, complete) = self.keep(file, read, read::is_override(name));
+                    let (index, complete) = self.keep(read);
                     folder.files.push(index);
                     folder.incomplete |= !complete;
                 }
@@ -195,33 +220,32 @@ impl Tree {
 
     /// Parses a file; its index, and whether all of it was understood.
     pub fn add(&mut self, name: String, text: Vec<u8>, overrides: bool) -> (u32, bool) {
-        let read = parsed(&name, text);
-        self.keep(name, read, overrides)
+        let read = self.parsed(name, text, overrides);
+        self.keep(read)
     }
 
-    fn keep(&mut self, name: String, read: Parsed, overrides: bool) -> (u32, bool) {
-        let Parsed { text, ast, diagnostics } = read;
-        let index = self.files.len() as u32;
-        let complete = diagnostics.is_empty();
-        for diagnostic in diagnostics {
-            self.findings.push(syntax(index, diagnostic));
+    /// The text of a file: that of the overlay, or what is on the disk.
+    ///
+    /// # Errors
+    /// A sentence for people: what is wrong and what to do.
+    pub fn text(&self, path: &Path) -> Result<Vec<u8>, String> {
+        self.overlay.get(path).map_or_else(|| read_bounded(path), |text| Ok(text.to_vec()))
+    }
+
+    fn parsed(&self, name: String, text: Vec<u8>, overrides: bool) -> Arc<SourceFile> {
+        match self.known.get(&name).filter(|known| known.text == text && known.overrides == overrides) {
+            Some(known) => known.clone(),
+            None => Arc::new(SourceFile::new(name, text, overrides)),
         }
-        self.files.push(SourceFile::new(name, text, ast, overrides));
+    }
+
+    fn keep(&mut self, read: Arc<SourceFile>) -> (u32, bool) {
+        let index = self.files.len() as u32;
+        self.findings.extend(read.diagnostics.iter().map(|diagnostic| syntax(index, diagnostic.clone())));
+        let complete = read.diagnostics.is_empty();
+        self.files.push(read);
         (index, complete)
     }
-}
-
-/// A file that was read.
-struct Parsed {
-    text: Vec<u8>,
-    ast: Ast,
-    diagnostics: Vec<Diagnostic>,
-}
-
-fn parsed(name: &str, text: Vec<u8>) -> Parsed {
-    let is_json = Path::new(name).extension().is_some_and(|e| e == "json");
-    let (ast, diagnostics) = if is_json { parse_json(&text) } else { parse(&text) };
-    Parsed { text, ast, diagnostics }
 }
 
 fn syntax(file: u32, diagnostic: Diagnostic) -> Finding {
@@ -232,6 +256,11 @@ fn syntax(file: u32, diagnostic: Diagnostic) -> Finding {
     let mut finding = Finding::new("SMP900", severity, Place { file, span: diagnostic.span }, diagnostic.message);
     finding.related = diagnostic.related.map(|(span, text)| (Place { file, span }, text));
     finding
+}
+
+/// Whether a folder itself is a module.
+pub fn has_configuration(folder: &Path, flavor: Flavor, overlay: &Overlay) -> bool {
+    read::configuration_files(folder, flavor, overlay).is_ok_and(|names| !names.is_empty())
 }
 
 /// Folders below `path`, itself included, that hold configuration; sorted. Hidden ones and links are not entered.
@@ -257,7 +286,7 @@ pub fn folders_below(path: &Path, flavor: Flavor) -> std::io::Result<Vec<PathBuf
                 open.push(entry.path());
             }
         }
-        if !read::configuration_files(&folder, flavor).unwrap_or_default().is_empty() {
+        if has_configuration(&folder, flavor, &Overlay::default()) {
             found.push(folder);
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Flavor;
+use super::{Flavor, Overlay};
 
 /// A longer file is not read: no configuration is that long.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -44,12 +44,12 @@ pub fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Names of the configuration files in a folder, in the order in which Terraform reads them. Empty when there are none.
-pub(super) fn configuration_files(folder: &Path, flavor: Flavor) -> std::io::Result<Vec<String>> {
-    let mut names = BTreeSet::new();
+pub(super) fn configuration_files(folder: &Path, flavor: Flavor, overlay: &Overlay) -> std::io::Result<Vec<String>> {
+    let mut names: BTreeSet<String> =
+        overlay.names(folder).into_iter().filter(|name| is_configuration(name, flavor)).collect();
     for entry in std::fs::read_dir(folder)? {
         let Ok(name) = entry?.file_name().into_string() else { continue };
-        let hidden = name.starts_with('.') || name.ends_with('~') || name.starts_with('#');
-        if !hidden && stem(&name).is_some_and(|(_, kind)| kind == "tf" || flavor == Flavor::Tofu) {
+        if is_configuration(&name, flavor) {
             names.insert(name);
         }
     }
@@ -59,6 +59,12 @@ pub(super) fn configuration_files(folder: &Path, flavor: Flavor) -> std::io::Res
         stem(name).is_some_and(|(_, kind)| kind == "tf") && names.contains(&other)
     };
     Ok(names.iter().filter(|name| !replaced(name)).cloned().collect())
+}
+
+/// Whether a file of that name is part of a module.
+pub fn is_configuration(name: &str, flavor: Flavor) -> bool {
+    let hidden = name.starts_with('.') || name.ends_with('~') || name.starts_with('#');
+    !hidden && stem(name).is_some_and(|(_, kind)| kind == "tf" || flavor == Flavor::Tofu)
 }
 
 /// The name without its ending, and `tf` or `tofu`.

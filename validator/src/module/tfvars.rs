@@ -1,13 +1,13 @@
 //! Values of the root's variables, later ones winning: `TF_VAR_*`, `terraform.tfvars`, `terraform.tfvars.json`,
 //! `*.auto.tfvars` and `*.auto.tfvars.json` by name, then what the command line says in its order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Tree, read_bounded};
+use super::{Overlay, Tree};
 use crate::ast::{Ast, Expr};
 use crate::eval::budget::{Budget, Limits};
 use crate::eval::definition::Definitions;
@@ -85,7 +85,7 @@ pub fn collect(
             set(&mut inputs, name, text).map_err(|e| format!("TF_VAR_{name}: {e}"))?;
         }
     }
-    for name in automatic(folder) {
+    for name in automatic(folder, &tree.overlay) {
         let path = folder.join(&name);
         if let Err(why) = file(tree, &path, &mut inputs) {
             let shown = super::shown(&path);
@@ -117,21 +117,20 @@ fn expression(text: &str) -> Result<Value, String> {
 }
 
 /// The files that Terraform takes by itself, in its order.
-fn automatic(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| e.file_name().into_string().ok())
+fn automatic(folder: &Path, overlay: &Overlay) -> Vec<String> {
+    let unsaved = overlay.names(folder);
+    let listed =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok());
+    let names: BTreeSet<String> = listed
+        .chain(unsaved.iter().cloned())
         .filter(|n| n.ends_with(".auto.tfvars") || n.ends_with(".auto.tfvars.json"))
         .collect();
-    names.sort();
     let fixed = ["terraform.tfvars", "terraform.tfvars.json"].map(str::to_owned);
-    fixed.into_iter().filter(|n| folder.join(n).is_file()).chain(names).collect()
+    fixed.into_iter().filter(|n| unsaved.contains(n) || folder.join(n).is_file()).chain(names).collect()
 }
 
 fn file(tree: &mut Tree, path: &Path, inputs: &mut Inputs) -> Result<(), String> {
-    let text = read_bounded(path)?;
+    let text = tree.text(path)?;
     if path.extension().is_some_and(|e| e == "json") {
         let json: Json = serde_json::from_slice(&text).map_err(|e| format!("this is no JSON: {e}"))?;
         let Json::Object(items) = json else { return Err("want one object of values".into()) };

@@ -68,7 +68,7 @@ pub fn render(report: &Report, format: Format, detail: Detail) -> String {
 }
 
 /// The message, with the other instances it is about.
-fn sentence(finding: &Finding) -> String {
+pub(crate) fn sentence(finding: &Finding) -> String {
     match finding.others.len() {
         0 => finding.message.clone(),
         n => format!("{} (and {n} more instances)", finding.message),

@@ -267,6 +267,16 @@ pub fn find(id: &str) -> Option<&'static Meta> {
     RULES.iter().map(|rule| rule.meta()).find(|meta| meta.id == id)
 }
 
+/// The page of a rule in Markdown; that of a rule of the schema is short.
+pub fn page(id: &str) -> Option<String> {
+    if let Some(meta) = find(id) {
+        return Some(meta.page.to_owned());
+    }
+    let (id, says) = SCHEMA_RULES.iter().find(|(known, _)| *known == id)?;
+    let both = "This is a rule of the schema: provider and API server refuse the same with the same id.";
+    Some(format!("# {id}\n\n{says}\n\n{both}"))
+}
+
 /// Whether there is a rule of that id, here or in the schema.
 pub fn exists(id: &str) -> bool {
     find(id).is_some() || SCHEMA_RULES.iter().any(|(known, _)| *known == id)

@@ -168,6 +168,10 @@ impl Check for OverQuota {
     }
     fn all(&self, resources: &[Resource], out: &mut Sink<'_>) {
         let rules = rules_by_application(resources);
+        let mut applications: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for (key, one) in by_key(resources, "application", "name") {
+            applications.entry(key.0.clone()).or_default().push((key, one));
+        }
         for r in resources.iter().filter(|r| r.noun.name == "namespace" && r.condition.is_none()) {
             let limit = |path: &str, out: &mut Sink<'_>| whole(r, &Self::META, path, Some(i64::MAX), out);
             let most = (limit("quota.max_applications", out), limit("quota.max_instances", out));
@@ -176,8 +180,7 @@ impl Check for OverQuota {
             }
             let Some(Leaf::Known(name)) = out.known(&Self::META, r, "name") else { continue };
             let name = name.as_str().unwrap_or_default();
-            let applications = by_key(resources, "application", "name");
-            let own: Vec<_> = applications.into_iter().filter(|((namespace, _), _)| namespace == name).collect();
+            let own = applications.get(name).map(Vec::as_slice).unwrap_or_default();
             let of = |key| rules.get(key).map(Vec::as_slice).unwrap_or_default();
             let instances = own.iter().map(|(key, one)| least_of(one, of(key), out)).fold(0, i64::saturating_add);
             let count = i64::try_from(own.len()).unwrap_or(i64::MAX);

@@ -23,6 +23,7 @@ use super::convert::convert;
 use super::types::Type;
 use super::value::{Cause, CauseKind, Marks, Value};
 pub use file::{FileError, Files, NoFiles};
+pub use json::encode;
 pub use signature::{Parameter, Signature, names, signature};
 
 /// Why a call failed.
