@@ -23,10 +23,12 @@ look() {
         docker-registry:docker-registry curl:curl; do
         has "${pair#*:}" || run+=("${pair%:*}")
     done
-    # Makes the load of the tests.
-    [ "$purpose" != test ] || has hey || run+=(hey)
-    # The editor that the language server is tested with.
-    [ "$purpose" != test ] || has nvim || run+=(neovim)
+    # Makes the load of the tests, signs their release, and is the editor that the language server is tested with.
+    if [ "$purpose" = test ]; then
+        has hey || run+=(hey)
+        has gpg || run+=(gnupg)
+        has nvim || run+=(neovim)
+    fi
     # What the gateway is measured against, and with.
     if [ "$purpose" = bench ]; then
         for pair in nginx-light:nginx haproxy:haproxy wrk:wrk util-linux:taskset; do

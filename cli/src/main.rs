@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod exec;
 mod explain;
+mod export;
 mod get;
 mod lint;
 mod logs;
@@ -62,6 +63,8 @@ enum Verb {
     Get(get::Args),
     /// Show one object with its status; of an application also instances and last events.
     Describe(describe::Args),
+    /// Write the Terraform configuration of everything in a namespace, to stdout or into a folder.
+    Export(export::Args),
     /// Show what an application writes.
     Logs(logs::Args),
     /// Show what happened, oldest first.
@@ -137,6 +140,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Server(args) => server::run(args, out).await,
         Verb::Get(args) => get::run(args, connection, out).await,
         Verb::Describe(args) => describe::run(args, connection, out).await,
+        Verb::Export(args) => export::run(args, connection, out).await,
         Verb::Logs(args) => logs::run(args, connection, out).await,
         Verb::Events(args) => events::run(args, connection, out).await,
         Verb::Exec(args) => exec::run(args, connection, out).await,

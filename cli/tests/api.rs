@@ -32,6 +32,7 @@ fn an_absent_server_is_named_with_the_setting() {
         vec!["rollout", "undo", "a/b"],
         vec!["rollout", "history", "a/b"],
         vec!["token", "list"],
+        vec!["export", "a"],
     ] {
         let output = run(sampan(&verb).env("SAMPAN_ENDPOINT", &endpoint));
         let shown = text(&output.stderr).replace(&endpoint, "[endpoint]");

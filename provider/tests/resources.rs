@@ -657,6 +657,13 @@ async fn reports_are_read_by_data_sources() {
             json!({ "phase": "Paused", "step": 1, "total_steps": 3, "weight_percent": 2.5,
             "analysis": [{ "name": "errors", "result": "Running", "message": "12 of 50" }] }),
         ),
+        (
+            format!("{CART}/scaling"),
+            json!({ "current": 3, "ready": 2, "desired": 3, "limited_by": "max", "reason": "2 -> 3",
+                "rules": [{ "name": "load", "enabled": true, "wanted": 4,
+                    "metrics": { "qps": { "type": "qps", "target": 10.0, "current": 35.5, "problem": "" } } }],
+                "decisions": [{ "at": 1, "from": 2, "to": 3, "reason": "2 -> 3", "inputs": { "any": ["thing"] } }] }),
+        ),
         (format!("{CART}/revisions"), json!({ "items": [{ "hash": "b", "number": 2 }, { "hash": "a", "number": 1 }] })),
     ];
     fake.world().reports.extend(answers);
@@ -675,6 +682,13 @@ async fn reports_are_read_by_data_sources() {
     let (revisions, d) = core.data("sampan_application_revisions", of_cart()).await.unwrap();
     assert!(d.is_empty(), "{d}");
     assert_eq!(revisions.unwrap().at("revisions[1].hash").and_then(Value::as_str), Some("a"));
+    let (scaling, d) = core.data("sampan_scaling_rules", of_cart()).await.unwrap();
+    assert!(d.is_empty(), "{d}");
+    let scaling = scaling.unwrap();
+    assert_eq!((scaling.attr("ready").as_i64(), scaling.attr("limited_by").as_str()), (Some(2), Some("max")));
+    assert_eq!(scaling.at("rules[0].wanted").and_then(Value::as_i64), Some(4));
+    assert_eq!(scaling.at("rules[0].metrics[\"qps\"].type").and_then(Value::as_str), Some("qps"));
+    assert_eq!(scaling.at("decisions[0].to").and_then(Value::as_i64), Some(3));
     let (operation, d) = core.data("sampan_operation", Object::new().with("id", "op9")).await.unwrap();
     assert!(d.is_empty(), "{d}");
     assert_eq!(operation.unwrap().at("progress.failing[0]").and_then(Value::as_str), Some("cart-1: CrashLoop"));

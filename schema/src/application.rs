@@ -40,6 +40,11 @@ pub struct Spec {
     #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "metadata", "reference": "gray_policy"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gray_policy: Option<String>,
+    /// Secret of the namespace with the logins of registries: its key `.dockerconfigjson` is what `docker login` writes.
+    /// Null means none.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"class": "metadata", "reference": "secret"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_secret: Option<String>,
     /// Size of one instance. Required, because a VM is sized from it.
     #[schemars(extend("x-sampan" = {"class": "recreate"}))]
     pub resources: Resources,

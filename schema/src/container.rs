@@ -63,8 +63,10 @@ pub enum PullPolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvRef {
+    #[schemars(extend("x-sampan" = {"reference": "config_map"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<KeyRef>,
+    #[schemars(extend("x-sampan" = {"reference": "secret"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<KeyRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,13 +101,16 @@ pub enum FieldRef {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvFrom {
+    #[schemars(extend("x-sampan" = {"reference": "config_map"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<String>,
+    #[schemars(extend("x-sampan" = {"reference": "secret"}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
     /// Put before each key.
     #[serde(default)]
     pub prefix: String,
+    /// A missing object leaves its variables out instead of failing the start.
     #[serde(default)]
     pub optional: bool,
 }

@@ -23,7 +23,11 @@ pub fn words(schema: &Value, class: &str) -> Vec<String> {
     words.extend(limits(schema));
     words.extend(default(schema));
     if let Some(target) = extension(schema, "reference").and_then(Value::as_str) {
-        words.push(format!("Name of a `sampan_{target}` that exists."));
+        words.push(match schema.get("type").and_then(Value::as_str) {
+            Some("array") => format!("Names of `sampan_{target}` resources that exist."),
+            Some("object") => format!("Its `name` is that of a `sampan_{target}`."),
+            _ => format!("Name of a `sampan_{target}` that exists."),
+        });
     }
     if !class.is_empty() {
         words.push(format!("Change: `{class}`."));

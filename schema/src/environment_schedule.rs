@@ -60,10 +60,11 @@ pub struct Spec {
     pub holidays: BTreeSet<String>,
     /// Waves of applications. One wave starts when all of the wave before are ready; the stop goes the other way round.
     /// What is in no wave starts last and stops first.
-    #[schemars(length(max = 20), extend("x-sampan" = {"class": "metadata"}))]
+    #[schemars(length(max = 20), extend("x-sampan" = {"class": "metadata", "reference": "application"}))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_order: Vec<BTreeSet<String>>,
-    /// So long a wave is waited for; then the next one goes.
+    /// So long a wave is waited for; then the next one goes, and a release that keeps an application from its stop is
+    /// aborted.
     #[schemars(range(min = 1, max = 86400), extend("x-sampan" = {"class": "metadata"}))]
     #[serde(default = "ten_minutes")]
     pub wave_timeout_seconds: i64,
@@ -89,7 +90,7 @@ fn yes() -> bool {
 #[serde(deny_unknown_fields, default)]
 pub struct Selector {
     /// These, by name. They must exist.
-    #[schemars(length(max = 500))]
+    #[schemars(length(max = 500), extend("x-sampan" = {"reference": "application"}))]
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub applications: BTreeSet<String>,
     /// Those that have all of these labels.

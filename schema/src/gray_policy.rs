@@ -745,7 +745,7 @@ fn external(a: &Analysis, at: &str, v: &mut Vec<Violation>) {
 }
 
 /// Whether an address is of plain HTTP, and its host without port; `None` for what is no address.
-fn host_of(url: &str) -> Option<(bool, &str)> {
+pub(crate) fn host_of(url: &str) -> Option<(bool, &str)> {
     let (plain, rest) = match url.split_once("://")? {
         ("http", rest) => (true, rest),
         ("https", rest) => (false, rest),
@@ -770,7 +770,7 @@ fn host_of(url: &str) -> Option<(bool, &str)> {
     (named && fits).then_some((plain, host))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 

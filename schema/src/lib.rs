@@ -11,7 +11,7 @@
 //! | `computed` | `stable` or `volatile` (data sources only) |
 //! | `semantic` | `quantity`, `int_or_percent`, `image_ref`: how values compare |
 //! | `range` | least and most of a quantity |
-//! | `reference` | kind that must exist in the same namespace |
+//! | `reference` | kind of the same namespace that it names; of a list each element, of an object its `name` |
 //! | `empty` | `value`: an empty list is not the same as null |
 //! | `remote` | the class depends on a fact only the server knows |
 
@@ -23,6 +23,7 @@ pub mod check;
 pub mod config_map;
 pub mod container;
 pub mod doc;
+pub mod docker_config;
 pub mod environment_schedule;
 pub mod event;
 pub mod gray_policy;

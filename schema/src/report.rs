@@ -58,6 +58,15 @@ pub static REPORTS: &[Report] = &[
         schema: crate::json_schema::<Rollout>,
     },
     Report {
+        name: "scaling_rules",
+        endpoint: "application_scaling",
+        about: "How many instances of an application there are and shall be, what each of its scaling rules wants, and why.",
+        argument: ("application", "Name of the application."),
+        namespaced: true,
+        list: None,
+        schema: crate::scaling::report_schema,
+    },
+    Report {
         name: "operation",
         endpoint: "operation_get",
         about: "What a write started, and how it ended.",

@@ -29,14 +29,27 @@ pub struct Scaling {
     pub decisions: Vec<Decision>,
 }
 
+/// JSON Schema without what led to a decision, which has another shape for every metric.
+pub(crate) fn report_schema() -> Value {
+    let mut schema = crate::json_schema::<Scaling>();
+    if let Some(decision) = schema.pointer_mut("/properties/decisions/items/properties").and_then(Value::as_object_mut)
+    {
+        decision.remove("inputs");
+    }
+    schema
+}
+
 /// What one rule wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Rule {
+    /// Name of the rule.
     pub name: String,
+    /// One that is off has no say.
     pub enabled: bool,
-    /// Bounds in force.
+    /// Fewest instances, by the window that it is in.
     pub min: i64,
+    /// Most instances, by the window that it is in.
     pub max: i64,
     /// Name of the window that it is in; empty outside of any.
     pub window: String,
@@ -44,6 +57,7 @@ pub struct Rule {
     pub wanted: Option<i64>,
     /// After it; null until it was looked at.
     pub result: Option<i64>,
+    /// As `limited_by` of the application.
     pub limited_by: String,
     /// By the name of the metric.
     pub metrics: BTreeMap<String, Metric>,
@@ -55,8 +69,10 @@ pub struct Rule {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Metric {
+    /// What is measured.
     #[serde(rename = "type")]
     pub kind: String,
+    /// What is wanted per instance.
     pub target: f64,
     /// Null when it cannot be read.
     pub current: Option<f64>,
@@ -72,10 +88,13 @@ pub struct Metric {
 pub struct Decision {
     /// In milliseconds since the epoch.
     pub at: i64,
+    /// Instances before.
     pub from: i64,
+    /// Instances after.
     pub to: i64,
     /// The decision as a sentence.
     pub reason: String,
+    /// As `limited_by` of the application.
     pub limited_by: String,
     /// Everything that led to it, as it was then.
     pub inputs: Value,

@@ -100,6 +100,10 @@ pub struct Metric {
     #[schemars(regex(pattern = "^https?://[^/?#@ ]+[^# ]*$"), length(max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Of `prometheus` and `external`: a secret of the namespace whose key `token` is sent as bearer token.
+    #[schemars(regex(pattern = crate::name::PATTERN), extend("x-sampan" = {"reference": "secret"}))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_secret: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

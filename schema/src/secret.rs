@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::docker_config;
 use crate::violation::Violation;
 
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +26,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Keys and values, together at most 1 MiB. Sent again, complete, when `wo_version` changes; keys left out are
-    /// removed.
+    /// removed. The key `.dockerconfigjson` holds logins of registries, see `image_pull_secret` of an application.
     #[schemars(extend("x-sampan" = {"class": "metadata", "write_only": true, "sensitive": true}))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_wo: Option<BTreeMap<String, String>>,
@@ -51,6 +52,9 @@ pub fn validate(spec: &Spec) -> Vec<Violation> {
     let mut v = crate::namespace::labels(&spec.labels);
     if let Some(data) = &spec.data_wo {
         v.extend(crate::config_map::keys("data_wo", data));
+        if let Some(Err(why)) = data.get(docker_config::KEY).map(|text| docker_config::check(text)) {
+            v.push(Violation::new(format!("data_wo[{:?}]", docker_config::KEY), "SMP066", why));
+        }
     }
     v
 }

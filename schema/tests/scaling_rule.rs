@@ -58,6 +58,13 @@ fn each_refusal_names_its_field() {
         ),
         (metric(json!({ "type": "qps", "target": 5, "query": "up" })), "SMP114 metrics[\"m\"].query"),
         (metric(json!({ "type": "external", "target": 5 })), "SMP114 metrics[\"m\"].endpoint"),
+        (metric(json!({ "type": "qps", "target": 5, "auth_secret": "key" })), "SMP114 metrics[\"m\"].auth_secret"),
+        (
+            metric(json!({
+                "type": "external", "target": 5, "endpoint": "http://metrics.example/", "auth_secret": "key"
+            })),
+            "SMP073 metrics[\"m\"].auth_secret",
+        ),
         (json!({ "metrics": { "m": { "type": "memory", "target": 80 } }, "prediction": {} }), "SMP119 prediction"),
         (one(json!({ "start": "61 * * * *" })), "SMP109 schedules[0].start"),
         (one(json!({ "start": "0 0 8 * * *" })), "SMP109 schedules[0].start"),

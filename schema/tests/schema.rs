@@ -25,6 +25,41 @@ fn with(path: &str, value: Value) -> Value {
 }
 
 #[test]
+fn every_reference_names_a_kind_that_comes_before() {
+    fn walk(schema: &Value, path: &str, found: &mut Vec<(String, String)>) {
+        if let Some(to) = schema.pointer("/x-sampan/reference") {
+            let mut named = schema;
+            while named["type"] == "array" {
+                named = &named["items"];
+            }
+            let named = if named["type"] == "object" { &named["properties"]["name"] } else { named };
+            assert_eq!(named["type"], "string", "{path} holds no name");
+            found.push((path.to_owned(), to.as_str().unwrap().to_owned()));
+        }
+        for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+            walk(below, &format!("{path}.{name}"), found);
+        }
+        for below in ["items", "additionalProperties"].iter().filter_map(|key| schema.get(key)) {
+            walk(below, path, found);
+        }
+    }
+    let place = |name: &str| KINDS.iter().position(|kind| kind.name == name);
+    let mut found = Vec::new();
+    for kind in KINDS {
+        walk(kind.spec_schema(), kind.name, &mut found);
+    }
+    for (path, to) in &found {
+        let from = path.split('.').next().unwrap();
+        assert!(place(to).is_some() && place(to) < place(from), "{path} refers to {to}");
+    }
+    let of = |path: &str| found.iter().filter(|(from, _)| from == path).map(|(_, to)| to.as_str()).collect::<Vec<_>>();
+    assert_eq!(of("application.container.env_from.secret"), ["secret"]);
+    assert_eq!(of("application.container.env_refs.config_map"), ["config_map"]);
+    assert_eq!(of("environment_schedule.start_order"), ["application"]);
+    assert_eq!(of("route.rules.backends.application"), ["application"]);
+}
+
+#[test]
 fn each_field_has_its_class() {
     for (path, value, class) in [
         ("description", json!("d"), Class::Metadata),

@@ -8,6 +8,7 @@ pub mod edges;
 pub mod hello;
 pub mod hey;
 pub mod http;
+pub mod https;
 pub mod load;
 pub mod process;
 pub mod registry;

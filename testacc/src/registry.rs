@@ -20,8 +20,27 @@ impl Registry {
     /// When it does not come up.
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("sampan-registry").tempdir().expect("a temporary folder");
+        Self::serve(folder, "")
+    }
+
+    /// The same images on another port, for those who log in only: a line of an `htpasswd` file with a bcrypt hash.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn locked(self, htpasswd: &str) -> Self {
+        let Self { _folder: folder, _process: process, .. } = self;
+        drop(process);
+        let file = folder.path().join("htpasswd");
+        std::fs::write(&file, htpasswd).expect("the temporary folder is writable");
+        let file = file.display().to_string();
+        Self::serve(folder, &format!("auth:\n  htpasswd: {{ realm: images, path: {file:?} }}\n"))
+    }
+
+    fn serve(folder: tempfile::TempDir, more: &str) -> Self {
         let settings = folder.path().join("registry.yml");
-        std::fs::write(&settings, configuration(folder.path(), 0)).expect("the temporary folder is writable");
+        let text = configuration(folder.path(), 0) + more;
+        std::fs::write(&settings, text).expect("the temporary folder is writable");
         let program = process::find("docker-registry").expect("require() has found docker-registry");
         let mut command = Command::new(program);
         command.arg("serve").arg(&settings).env("OTEL_TRACES_EXPORTER", "none");

@@ -106,6 +106,16 @@ impl Terraform {
         self
     }
 
+    /// Likewise from where this block of the settings says, such as `direct {}`.
+    ///
+    /// # Panics
+    /// When the workspace cannot be written.
+    #[must_use]
+    pub fn from_source(self, block: &str) -> Self {
+        self.write("rc.tfrc", &format!("provider_installation {{\n{block}\n}}\ndisable_checkpoint = true\n"));
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

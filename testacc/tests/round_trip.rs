@@ -49,6 +49,12 @@ resource "sampan_secret" "full" {
   data_wo     = { API_KEY = "round-trip-value", OTHER = "" }
   wo_version  = 7
 }
+resource "sampan_secret" "logins" {
+  namespace  = sampan_namespace.full.name
+  name       = "logins"
+  data_wo    = { ".dockerconfigjson" = jsonencode({ auths = { "registry.example.com" = { username = "u", password = "p" } } }) }
+  wo_version = 1
+}
 resource "sampan_secret" "plain" {
   namespace  = sampan_namespace.plain.name
   name       = "plain"
@@ -117,6 +123,7 @@ resource "sampan_application" "full" {
   replicas        = 2
   isolation_class = "runc"
   gray_policy     = sampan_gray_policy.full.name
+  image_pull_secret = sampan_secret.logins.name
   resources       = { cpu = "0.2", memory = "65536Ki" }
   container = {
     image             = var.image
@@ -232,12 +239,13 @@ resource "sampan_route" "plain" {
 "#;
 
 /// Address and id of every resource.
-const IDS: [(&str, &str); 14] = [
+const IDS: [(&str, &str); 15] = [
     ("sampan_namespace.full", "full"),
     ("sampan_namespace.plain", "plain"),
     ("sampan_config_map.full", "full/settings"),
     ("sampan_config_map.plain", "plain/plain"),
     ("sampan_secret.full", "full/keys"),
+    ("sampan_secret.logins", "full/logins"),
     ("sampan_secret.plain", "plain/plain"),
     ("sampan_gray_policy.full", "full/careful"),
     ("sampan_gray_policy.plain", "plain/plain"),
@@ -334,7 +342,7 @@ fn every_noun_is_read_as_it_was_applied_and_leaves_nothing_behind() {
     let blocks = IDS.map(|(to, id)| format!("import {{\n  to = {to}\n  id = \"{id}\"\n}}\n"));
     by_block.write("main.tf", &format!("{MAIN}{}", blocks.concat()));
     let imported = by_block.apply(&vars).text();
-    assert!(imported.contains("14 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
+    assert!(imported.contains("15 imported, 0 added, 0 changed, 0 destroyed"), "{imported}");
     for imported in [&by_command, &by_block] {
         assert_eq!(imported.plan_is_empty(&vars), Ok(()));
         // `terraform import` leaves the edges between resources out of the state; the first apply puts them there.

@@ -154,7 +154,12 @@ fn scaling_rows() -> Vec<Row> {
         metric("activation_target", json!(1), json!(2.5), json!({})),
         metric("window_seconds", json!(30), json!(31), json!({})),
         metric("query", json!("sum(up)"), json!("sum(down)"), prometheus.clone()),
-        metric("endpoint", json!("http://metrics.example/"), json!("https://metrics.example/"), prometheus),
+        metric("endpoint", json!("http://metrics.example/"), json!("https://metrics.example/"), prometheus.clone()),
+        metric("auth_secret", json!("one"), json!("two"), {
+            let mut secure = prometheus;
+            secure["endpoint"] = "https://metrics.example/".into();
+            secure
+        }),
         window("name", json!("one"), json!("two"), json!({})),
         window("start", json!("0 7 * * *"), json!("0 6 * * *"), json!({})),
         window("end", json!("0 10 * * *"), json!("0 11 * * *"), json!({})),
@@ -225,6 +230,7 @@ fn application_rows(images: &Images) -> Vec<Row> {
             .around(json!({ "network": { "ports": { "extra": { "container_port": 9000 } } } })),
         // Of a policy that divides no instance, since there is one only.
         app("/gray_policy", json!("one"), json!("two")),
+        app("/image_pull_secret", json!("login-one"), json!("login-two")),
         app("/update_strategy/type", json!("InPlaceIfPossible"), json!("InPlaceOnly")),
         app("/update_strategy/max_unavailable", json!("1"), json!("50%")),
         app("/update_strategy/max_surge", json!("1"), json!("100%")),
@@ -654,7 +660,8 @@ impl Matrix {
             .iter()
             .flat_map(|k| ["one", "two"].map(|n| format!("sampan_{k}.{n}")))
             .collect();
-        let content: Vec<&str> = content.iter().map(String::as_str).chain(namespaces).collect();
+        let logins = ["sampan_secret.login-one", "sampan_secret.login-two"];
+        let content: Vec<&str> = content.iter().map(String::as_str).chain(namespaces).chain(logins).collect();
         let webs = ["sampan_application.web", "sampan_application.web-b", "sampan_application.web-other"];
         for name in [NS, OTHER_NS] {
             add("namespace", name, json!({ "name": name }), &[]);
@@ -663,6 +670,12 @@ impl Matrix {
             for name in ["one", "two"] {
                 add(kind, name, plain(sampan_schema::kind(kind).unwrap(), name, ""), &namespaces);
             }
+        }
+        for name in ["login-one", "login-two"] {
+            let mut spec = plain(&sampan_schema::SECRET, name, "");
+            let login = json!({ "auths": { "registry.example.com": { "username": "u", "password": name } } });
+            spec["data_wo"] = json!({ ".dockerconfigjson": login.to_string() });
+            add("secret", name, spec, &namespaces);
         }
         for name in ["one", "two"] {
             // One instance can follow it, since it divides none.
@@ -695,7 +708,8 @@ impl Matrix {
                 }
             }
             let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-            let with_target = [&webs[..], &targets[..if row.at == "/namespace" { 2 } else { 1 }]].concat();
+            let targets = &targets[..if row.at == "/namespace" { 2 } else { 1 }];
+            let with_target = [&webs[..], &content[..], targets].concat();
             let after: &[&str] = match row.kind.name {
                 "namespace" => &[],
                 "route" | "environment_schedule" => &webs,

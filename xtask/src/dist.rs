@@ -1,6 +1,8 @@
 //! `cargo xtask dist`: the files of a release of the provider for this platform, as the Terraform Registry names them, and
-//! a filesystem mirror made of them. The same binary gives the same bytes.
+//! a filesystem mirror, a network mirror and a registry made of them. The same binary gives the same bytes, signatures
+//! left aside.
 
+mod publish;
 mod zip;
 
 use std::path::{Path, PathBuf};
@@ -14,26 +16,29 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where Terraform looks for `sampan/sampan`.
 const ADDRESS: &str = "registry.terraform.io/sampan/sampan";
 
-const USAGE: &str = "usage: cargo xtask dist --out DIR [--provider FILE]";
+const USAGE: &str = "usage: cargo xtask dist --out DIR [--provider FILE] [--sign SECRET_KEY_FILE]";
 
 /// Where to, and the binary when there is one already.
 struct Asked {
     out: PathBuf,
     provider: Option<PathBuf>,
+    /// Secret key of OpenPGP, without a passphrase.
+    sign: Option<PathBuf>,
 }
 
 fn asked(options: &[&str]) -> Result<Asked, String> {
-    let (mut out, mut provider) = (None, None);
+    let (mut out, mut provider, mut sign) = (None, None, None);
     let mut rest = options.iter();
     while let Some(option) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{option} needs a value\n{USAGE}"))?;
         match *option {
             "--out" => out = Some(PathBuf::from(value)),
             "--provider" => provider = Some(PathBuf::from(value)),
+            "--sign" => sign = Some(PathBuf::from(value)),
             other => return Err(format!("unknown option {other}\n{USAGE}")),
         }
     }
-    Ok(Asked { out: out.ok_or_else(|| format!("--out is required\n{USAGE}"))?, provider })
+    Ok(Asked { out: out.ok_or_else(|| format!("--out is required\n{USAGE}"))?, provider, sign })
 }
 
 /// As Go names a platform.
@@ -92,6 +97,7 @@ pub fn run(options: &[&str]) -> Result<(), String> {
     let suffix = std::env::consts::EXE_SUFFIX;
     let inside = format!("{NAME}_v{VERSION}{suffix}");
     let (program, licence) = (read(&binary)?, read(&repository().join("LICENSE"))?);
+    let content = publish::h1(&[("LICENSE", &licence), (&inside, &program)]);
     let archive = zip::archive(&[
         zip::Entry { name: "LICENSE", mode: 0o644, content: &licence },
         zip::Entry { name: &inside, mode: 0o755, content: &program },
@@ -105,9 +111,32 @@ pub fn run(options: &[&str]) -> Result<(), String> {
     for (name, bytes) in &files {
         write(&asked.out.join(name), bytes)?;
     }
-    write(&asked.out.join(format!("{NAME}_{VERSION}_SHA256SUMS")), sums.as_bytes())?;
+    let sums_name = format!("{NAME}_{VERSION}_SHA256SUMS");
+    write(&asked.out.join(&sums_name), sums.as_bytes())?;
     write(&asked.out.join("filesystem-mirror").join(ADDRESS).join(&files[0].0), &archive)?;
+    let release = publish::Release {
+        file: &files[0].0,
+        archive: &archive,
+        platform: &platform,
+        sums: (&sums_name, sums.as_bytes()),
+        sum: &sum(&archive),
+        content: &content,
+    };
+    publish::network_mirror(&asked.out.join("network-mirror"), ADDRESS, &release)?;
     crate::say(sums.trim_end());
+    match publish::sign(sums.as_bytes(), asked.sign.as_deref())? {
+        Some(signed) => {
+            publish::registry(&asked.out.join("registry"), "sampan/sampan", &release, &signed)?;
+            // A key that nobody has proves nothing about a release.
+            if asked.sign.is_some() {
+                write(&asked.out.join(format!("{sums_name}.sig")), &signed.signature)?;
+                crate::say(&format!("signed by {}", signed.key_id));
+            } else {
+                crate::say("registry/ is signed with a key made for it and thrown away: --sign FILE takes yours");
+            }
+        }
+        None => crate::say("no registry/, which has to be signed: there is no gpg (Debian: gnupg)"),
+    }
     Ok(())
 }
 
@@ -126,9 +155,9 @@ mod tests {
 
     #[test]
     fn options_are_read_or_refused() {
-        let found = asked(&["--out", "d", "--provider", "p"]).unwrap();
-        assert_eq!((found.out, found.provider), ("d".into(), Some("p".into())));
-        for wrong in [&[][..], &["--out"], &["--provider", "p"], &["--out", "d", "--sign", "k"]] {
+        let found = asked(&["--out", "d", "--provider", "p", "--sign", "k"]).unwrap();
+        assert_eq!((found.out, found.provider, found.sign), ("d".into(), Some("p".into()), Some("k".into())));
+        for wrong in [&[][..], &["--out"], &["--provider", "p"], &["--out", "d", "--key", "k"]] {
             assert!(asked(wrong).is_err_and(|error| error.contains(USAGE)), "{wrong:?}");
         }
     }

@@ -3,7 +3,7 @@
 use sampan_schema::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
-use crate::environment_schedule::Stopped;
+use crate::environment_schedule::{Stopped, Waits};
 use crate::gray_policy::Gray;
 use crate::queue::Queued;
 
@@ -147,6 +147,10 @@ impl PauseReason {
 impl State {
     /// Moves every time by so many milliseconds: the clock was set, and nothing is to come sooner or later for it.
     pub fn shift(&mut self, by: i64) {
+        if let Some(waits) = &mut self.stop_waits {
+            waits.since += by;
+            waits.until += by;
+        }
         let Some(r) = &mut self.release else { return };
         r.deadline += by;
         r.paused.iter_mut().for_each(|p| p.since += by);
@@ -274,6 +278,8 @@ pub struct State {
     pub rollout: Rollout,
     /// A schedule has stopped it: it has no instances, whatever the spec and its rules say.
     pub stopped: Option<Stopped>,
+    /// A schedule would, and waits for the release.
+    pub stop_waits: Option<Waits>,
 }
 
 #[cfg(test)]

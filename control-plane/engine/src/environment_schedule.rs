@@ -6,7 +6,7 @@
 use sampan_schema::environment_schedule::{Spec, Times};
 use serde::{Deserialize, Serialize};
 
-use crate::application::State;
+use crate::application::{ReleasePhase, State, Verb};
 
 /// Times that are looked at for one that takes effect.
 const LOOKS: usize = 800;
@@ -231,6 +231,18 @@ impl Stopped {
     }
 }
 
+/// A stop that waits for a release to end. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Name of the schedule.
+    pub schedule: String,
+    pub since: i64,
+    /// Then the release is aborted.
+    pub until: i64,
+    /// It has been.
+    pub aborted: bool,
+}
+
 /// What schedules ask of one application. The later one in this order counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Asks {
@@ -238,7 +250,11 @@ pub enum Asks {
     Run,
     /// It is not its wave's turn: what is stopped stays so, what runs goes on.
     Stay,
-    Stop(Stopped),
+    Stop {
+        by: Stopped,
+        /// So long a release may take to end, in milliseconds.
+        patience_ms: i64,
+    },
 }
 
 /// What one schedule asks of an application that it chooses.
@@ -249,40 +265,66 @@ pub fn asks(spec: &Spec, period: &Period, row: &Row, application: &str) -> Asks 
     if !row.stopped {
         return Asks::Stay;
     }
-    Asks::Stop(Stopped { schedule: spec.name.clone(), until: period.until })
+    let by = Stopped { schedule: spec.name.clone(), until: period.until };
+    Asks::Stop { by, patience_ms: spec.wave_timeout_seconds * 1000 }
 }
 
 impl Asks {
-    /// What both ask for together: one stop is enough, and the longest is told.
+    /// What both ask for together: one stop is enough, and the longest is told. A release has the longer time.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let end = |s: &Stopped| (s.until.unwrap_or(i64::MAX), s.schedule.clone());
         match (self, other) {
-            (Self::Stop(a), Self::Stop(b)) => Self::Stop(if end(&b) > end(&a) { b } else { a }),
-            (Self::Stop(a), _) | (_, Self::Stop(a)) => Self::Stop(a),
+            (Self::Stop { by: a, patience_ms: x }, Self::Stop { by: b, patience_ms: y }) => {
+                Self::Stop { by: if end(&b) > end(&a) { b } else { a }, patience_ms: x.max(y) }
+            }
+            (stop @ Self::Stop { .. }, _) | (_, stop @ Self::Stop { .. }) => stop,
             (Self::Stay, _) | (_, Self::Stay) => Self::Stay,
             _ => Self::Run,
         }
     }
 }
 
-/// What the application makes of it. A release that is under way ends first.
-pub fn follow(state: &mut State, asks: &Asks) -> Option<Event> {
+/// What the application makes of it. A release that is under way may end first, and is aborted when it does not.
+pub fn follow(state: &mut State, asks: &Asks, now: i64) -> Option<Event> {
+    match asks {
+        Asks::Stop { by, patience_ms } if state.stopped.is_none() && state.is_busy() => {
+            return wait(state, &by.schedule, *patience_ms, now);
+        }
+        _ => state.stop_waits = None,
+    }
     match (asks, &state.stopped) {
         (Asks::Run, Some(stopped)) => {
             let text = format!("runs again, was stopped by schedule {}", stopped.schedule);
             state.stopped = None;
             Some(("Normal", "Started", text))
         }
-        (Asks::Stop(by), None) if !state.is_busy() => {
-            let event = ("Normal", "Stopped", by.message(i64::MIN));
+        (Asks::Stop { by, .. }, before) => {
+            let event = before.is_none().then(|| ("Normal", "Stopped", by.message(i64::MIN)));
             state.stopped = Some(by.clone());
-            Some(event)
-        }
-        (Asks::Stop(by), Some(_)) => {
-            state.stopped = Some(by.clone());
-            None
+            event
         }
         _ => None,
     }
+}
+
+/// One that waits for somebody would do so all night.
+fn wait(state: &mut State, schedule: &str, patience_ms: i64, now: i64) -> Option<Event> {
+    let under_way = state.release.as_ref().is_some_and(|r| r.phase == ReleasePhase::Updating && !r.aborted);
+    let mut waits = state.stop_waits.take().filter(|w| !(w.aborted && under_way)).unwrap_or_else(|| Waits {
+        schedule: String::new(),
+        since: now,
+        until: 0,
+        aborted: false,
+    });
+    schedule.clone_into(&mut waits.schedule);
+    waits.until = waits.since.saturating_add(patience_ms);
+    let aborts = under_way && state.verb.is_none() && now >= waits.until;
+    waits.aborted |= aborts;
+    state.stop_waits = Some(waits);
+    aborts.then(|| {
+        state.verb = Some(Verb::Abort);
+        let text = format!("schedule {schedule} stops it, and its release has not ended in {} s", patience_ms / 1000);
+        ("Warning", "ReleaseAborted", text)
+    })
 }

@@ -220,7 +220,9 @@ pub(crate) fn take_verb(v: &View<'_>, d: &mut Decision) {
         }
         Verb::Abort if !r.aborted => {
             r.aborted = true;
-            take_back(v, d, &mut r, "Aborted", "aborted by a user");
+            let by = d.state.stop_waits.as_ref().filter(|w| w.aborted);
+            let by = by.map_or("a user".into(), |w| format!("schedule {}, which stops the application", w.schedule));
+            take_back(v, d, &mut r, "Aborted", &format!("aborted by {by}"));
         }
         Verb::Pause | Verb::Resume | Verb::Abort => {}
     }

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
+pub use sampan_schema::docker_config::Login;
 use serde::{Deserialize, Serialize};
 
 /// A boxed future, so that the trait stays usable as `dyn Runtime`.
@@ -292,8 +293,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// The same for one sandbox, fresh; `None` when it is gone.
     fn observe(&self, sandbox_id: String) -> Work<'_, Result<Option<ObservedSandbox>, RuntimeError>>;
 
-    /// Pulls by digest; joins a pull of the same reference that is under way. Present already: returns at once.
-    fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>>;
+    /// Pulls by digest; joins a pull of the same reference that is under way. Present already: returns at once. Whether
+    /// the caller may have the image was asked before.
+    fn image_pull(&self, reference: String, login: Option<Login>) -> Work<'_, Result<(), RuntimeError>>;
     /// Image id if the reference is on the node.
     fn image_id(&self, reference: String) -> Work<'_, Result<Option<String>, RuntimeError>>;
 

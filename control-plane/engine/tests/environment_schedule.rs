@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end at once")]
 
-use sampan_engine::application::{Cause, Request, State};
+use sampan_engine::application::{Cause, Release, ReleasePhase, Request, State, Verb};
 use sampan_engine::environment_schedule::{Asks, Member, Period, Row, asks, at, follow, step};
 use sampan_schema::environment_schedule::{Spec, times};
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ fn asked(s: &Spec, row: &Row) -> (Vec<&'static str>, Vec<&'static str>) {
     let of = |want: fn(&Asks) -> bool| {
         ["db", "cache", "queue", "web"].into_iter().filter(|name| want(&asks(s, &STOP, row, name))).collect()
     };
-    (of(|a| matches!(a, Asks::Stop(_))), of(|a| *a == Asks::Run))
+    (of(|a| matches!(a, Asks::Stop { .. })), of(|a| *a == Asks::Run))
 }
 
 #[test]
@@ -212,22 +212,65 @@ fn an_application_stops_when_any_schedule_says_so_and_after_its_release() {
     let stopped = Row { stopped: true, running: 0, since: 0 };
     let by = |spec: &Spec, until| asks(spec, &Period { until, ..STOP }, &stopped, "web");
     let mut state = State::default();
-    assert_eq!(follow(&mut state, &Asks::Run.and(Asks::Stay)), None);
+    assert_eq!(follow(&mut state, &Asks::Run.and(Asks::Stay), 0), None);
     let both = by(&s, Some(2_000)).and(Asks::Run).and(by(&other, Some(3_000)));
     state.request = Some(Request { operation: "o".into(), generation: 1, cause: Cause::Deploy });
-    assert_eq!((follow(&mut state, &both), &state.stopped), (None, &None), "the release ends first");
+    assert_eq!((follow(&mut state, &both, 0), &state.stopped), (None, &None), "the release ends first");
     state.request = None;
-    let told = follow(&mut state, &both).unwrap();
+    let told = follow(&mut state, &both, 0).unwrap();
     assert_eq!(told, ("Normal", "Stopped", "stopped by schedule weekends until 1970-01-01T00:00:03Z".to_owned()));
-    assert_eq!(follow(&mut state, &both), None, "told once");
+    assert_eq!(follow(&mut state, &both, 0), None, "told once");
     // A release of a stopped application wakes nobody up.
     state.request = Some(Request { operation: "p".into(), generation: 2, cause: Cause::Deploy });
-    follow(&mut state, &by(&s, None));
+    follow(&mut state, &by(&s, None), 0);
     let message = |state: &State| state.stopped.as_ref().unwrap().message(5_000);
     assert_eq!(message(&state), "stopped by schedule nights until the schedule is changed");
-    follow(&mut state, &by(&s, Some(4_000)));
-    assert_eq!(follow(&mut state, &Asks::Stay), None);
+    follow(&mut state, &by(&s, Some(4_000)), 0);
+    assert_eq!(follow(&mut state, &Asks::Stay, 0), None);
     assert_eq!(message(&state), "stopped by schedule nights until its wave starts");
-    assert_eq!(follow(&mut state, &Asks::Run).unwrap().1, "Started");
-    assert_eq!((follow(&mut state, &Asks::Run), state.stopped), (None, None));
+    assert_eq!(follow(&mut state, &Asks::Run, 0).unwrap().1, "Started");
+    assert_eq!((follow(&mut state, &Asks::Run, 0), state.stopped), (None, None));
+}
+
+/// A release that is under way and never ends by itself.
+fn releasing() -> State {
+    let release = Release { operation: "o".into(), from: Some("a".into()), to: "b".into(), ..Release::default() };
+    State { release: Some(release), ..State::default() }
+}
+
+#[test]
+fn a_release_that_keeps_an_application_from_its_stop_is_aborted_in_time() {
+    let s = spec(json!({ "wave_timeout_seconds": 60 }));
+    let stop = asks(&s, &STOP, &Row { stopped: true, running: 0, since: 0 }, "web");
+    let mut state = releasing();
+    assert_eq!((follow(&mut state, &stop, 1_000), state.verb), (None, None));
+    assert_eq!((follow(&mut state, &stop, 60_999), state.verb), (None, None));
+    let told = follow(&mut state, &stop, 61_000).unwrap();
+    let text = "schedule nights stops it, and its release has not ended in 60 s".to_owned();
+    assert_eq!((told, state.verb), (("Warning", "ReleaseAborted", text), Some(Verb::Abort)));
+    // It goes back, which has the time that it needs.
+    state.verb = None;
+    state.release.as_mut().unwrap().aborted = true;
+    state.release.as_mut().unwrap().phase = ReleasePhase::RollingBack;
+    assert_eq!((follow(&mut state, &stop, 900_000), state.verb), (None, None));
+    // What had waited for it begins, and has as long.
+    state.release = releasing().release;
+    assert_eq!((follow(&mut state, &stop, 1_000_000), state.verb), (None, None));
+    assert_eq!((follow(&mut state, &stop, 1_059_999), state.verb), (None, None));
+    let mut later = state.clone();
+    assert!(follow(&mut later, &stop, 1_060_000).is_some());
+    // The clock was set: the release loses nothing.
+    later = state.clone();
+    later.shift(-500_000);
+    assert_eq!((follow(&mut later, &stop, 559_999), later.verb), (None, None));
+    assert!(follow(&mut later, &stop, 560_000).is_some());
+    // A verb of a person comes first.
+    later = State { verb: Some(Verb::Promote { full: true }), ..state.clone() };
+    assert_eq!(follow(&mut later, &stop, 1_060_000), None);
+    // The schedule asks no more: another night begins anew.
+    follow(&mut state, &Asks::Run, 1_030_000);
+    assert_eq!((follow(&mut state, &stop, 1_060_000), state.verb), (None, None));
+    state.release = None;
+    assert_eq!(follow(&mut state, &stop, 1_061_000).unwrap().1, "Stopped");
+    assert_eq!(state.stop_waits, None);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use sampan_engine::runtime::RuntimeError;
+use sampan_engine::runtime::{Login, RuntimeError};
 use tokio::sync::Semaphore;
 
 use crate::config::{NodeConfig, NodeError};
@@ -60,6 +60,7 @@ impl Pulls {
         config: &NodeConfig,
         ours: Option<&Identity>,
         reference: String,
+        login: Option<Login>,
     ) -> Result<(), RuntimeError> {
         if image_id(cri, &reference).await?.is_some() {
             return Ok(());
@@ -84,7 +85,7 @@ impl Pulls {
             match running.get(&reference) {
                 Some(pull) => pull.clone(),
                 None => {
-                    let pull = self.begin(cri.clone(), reference.clone());
+                    let pull = self.begin(cri.clone(), reference.clone(), login);
                     running.insert(reference, pull.clone());
                     pull
                 }
@@ -93,12 +94,17 @@ impl Pulls {
         pull.await
     }
 
-    fn begin(&self, cri: Cri, reference: String) -> Pull {
+    fn begin(&self, cri: Cri, reference: String, login: Option<Login>) -> Pull {
         let (slots, running) = (self.slots.clone(), self.running.clone());
         let task = tokio::spawn(async move {
             let slot = slots.acquire().await;
             let image = proto::ImageSpec { image: reference.clone(), ..Default::default() };
-            let query = proto::PullImageRequest { image: Some(image), ..Default::default() };
+            let auth = login.map(|login| proto::AuthConfig {
+                username: login.username,
+                password: login.password,
+                ..Default::default()
+            });
+            let query = proto::PullImageRequest { image: Some(image), auth, ..Default::default() };
             let result = cri.pull_image(query).await.map(|_| ());
             drop(slot);
             running.lock().unwrap_or_else(PoisonError::into_inner).remove(&reference);

@@ -31,7 +31,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sampan_engine::runtime::{
-    ClassStatus, ContainerSpec, ExecOutput, Isolation, LogLine, LogQuery, ObservedSandbox, ProbeReport, Probes,
+    ClassStatus, ContainerSpec, ExecOutput, Isolation, LogLine, LogQuery, Login, ObservedSandbox, ProbeReport, Probes,
     Runtime, RuntimeError, Sandbox, SandboxSpec, Usage, Work,
 };
 use tokio::sync::Mutex;
@@ -342,10 +342,10 @@ impl Runtime for Node {
         Box::pin(async move { self.inner.observe_one(&sandbox_id).await })
     }
 
-    fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>> {
+    fn image_pull(&self, reference: String, login: Option<Login>) -> Work<'_, Result<(), RuntimeError>> {
         let inner = &self.inner;
         let ours = inner.private.is_some().then_some(&inner.identity);
-        Box::pin(inner.pulls.pull(&inner.cri, &inner.config, ours, reference))
+        Box::pin(inner.pulls.pull(&inner.cri, &inner.config, ours, reference, login))
     }
 
     fn image_id(&self, reference: String) -> Work<'_, Result<Option<String>, RuntimeError>> {

@@ -701,7 +701,7 @@ async fn images_are_pulled_by_digest_from_a_plain_registry() {
     let reference = image().push(&registry.address, "team/app", "1").await.unwrap();
     assert_eq!(image().push(&registry.address, "team/app", "1").await.unwrap(), reference);
     assert_eq!(node.image_id(reference.clone()).await, Ok(None));
-    let pulls = (0..5).map(|_| node.image_pull(reference.clone()));
+    let pulls = (0..5).map(|_| node.image_pull(reference.clone(), None));
     assert!(futures_util::future::join_all(pulls).await.iter().all(Result::is_ok));
     assert_eq!(node.image_id(reference.clone()).await, Ok(Some(image().id())));
 
@@ -716,11 +716,11 @@ async fn images_are_pulled_by_digest_from_a_plain_registry() {
     node.image_remove(&reference).await.unwrap();
 
     let absent = format!("{}/team/none@sha256:{}", registry.address, "0".repeat(64));
-    let error = node.image_pull(absent).await.unwrap_err();
+    let error = node.image_pull(absent, None).await.unwrap_err();
     assert_eq!((error.reason.as_str(), error.permanent), ("ImageNotFound", true), "{error}");
     let gone = registry.address.clone();
     drop(registry);
-    let error = node.image_pull(format!("{gone}/team/app:2")).await.unwrap_err();
+    let error = node.image_pull(format!("{gone}/team/app:2"), None).await.unwrap_err();
     assert_eq!((error.reason.as_str(), error.permanent), ("RegistryUnreachable", false), "{error}");
     node.shutdown(true).await.unwrap();
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sampan_engine::runtime::{ContainerSpec, ContainerState, Runtime, SandboxSpec};
+use sampan_engine::runtime::{ContainerSpec, ContainerState, Login, Runtime, SandboxSpec};
 use sampan_node::proto::{self, image_service_server::*, runtime_service_server::*};
 use sampan_node::{Node, NodeConfig};
 use tonic::{Request, Response, Status};
@@ -30,6 +30,7 @@ struct State {
     runs: Vec<proto::RunPodSandboxRequest>,
     creates: Vec<proto::CreateContainerRequest>,
     stops: Vec<proto::StopContainerRequest>,
+    pulls: Vec<proto::PullImageRequest>,
     sandboxes: Vec<proto::PodSandbox>,
     containers: Vec<proto::Container>,
     stats: Vec<proto::ContainerStats>,
@@ -249,6 +250,7 @@ impl ImageService for Fake {
     }
     async fn pull_image(&self, request: Request<proto::PullImageRequest>) -> Answer<proto::PullImageResponse> {
         let late = self.enter("PullImage", &request).await?;
+        self.state().pulls.push(request.into_inner());
         tokio::time::sleep(Duration::from_millis(100)).await;
         done(late, proto::PullImageResponse { image_ref: "sha256:x".into() })
     }
@@ -654,14 +656,26 @@ async fn pulls_of_one_reference_are_joined() {
     let scene = scene().await;
     let reference = "registry.example/web@sha256:0".to_string();
     let mark = scene.fake.mark();
-    let pulls = (0..4).map(|_| scene.node.image_pull(reference.clone()));
+    let pulls = (0..4).map(|_| scene.node.image_pull(reference.clone(), None));
     assert!(futures_util::future::join_all(pulls).await.iter().all(Result::is_ok));
     let count = |calls: Vec<String>| calls.iter().filter(|call| *call == "PullImage").count();
     assert_eq!(count(scene.fake.calls_since(mark)), 1);
     // A failed pull is not remembered.
     scene.fake.will("PullImage", Act::Fail(Status::unknown("dial tcp: connect: connection refused")));
-    assert_eq!(scene.node.image_pull(reference.clone()).await.unwrap_err().reason, "RegistryUnreachable");
-    assert_eq!(scene.node.image_pull(reference).await, Ok(()));
+    assert_eq!(scene.node.image_pull(reference.clone(), None).await.unwrap_err().reason, "RegistryUnreachable");
+    assert_eq!(scene.node.image_pull(reference, None).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_pull_carries_the_login_that_it_was_given() {
+    let scene = scene().await;
+    let login = Login { username: "team".into(), password: "hush".into() };
+    scene.node.image_pull("registry.example/web@sha256:0".into(), Some(login)).await.unwrap();
+    scene.node.image_pull("registry.example/other@sha256:0".into(), None).await.unwrap();
+    let pulls = scene.fake.state().pulls.clone();
+    let auth = pulls[0].auth.clone().unwrap();
+    assert_eq!((auth.username.as_str(), auth.password.as_str(), auth.server_address.as_str()), ("team", "hush", ""));
+    assert_eq!(pulls[1].auth, None);
 }
 
 #[tokio::test]
@@ -669,13 +683,13 @@ async fn a_registry_on_loopback_is_pulled_from_only_where_that_is_allowed() {
     let scene = scene().await;
     let mark = scene.fake.mark();
     for registry in ["127.0.0.1:5000", "127.9.9.9", "localhost:5001", "localhost"] {
-        let error = scene.node.image_pull(format!("{registry}/web@sha256:0")).await.unwrap_err();
+        let error = scene.node.image_pull(format!("{registry}/web@sha256:0"), None).await.unwrap_err();
         assert_eq!((error.reason.as_str(), error.permanent), ("RegistryNotAllowed", true), "{registry}");
         assert!(error.message.contains(&format!("--insecure-registry {registry}")), "{error}");
     }
     assert!(!scene.fake.calls_since(mark).contains(&"PullImage".to_owned()));
     // The scene's operator named this one.
-    assert_eq!(scene.node.image_pull("localhost:5000/web@sha256:0".into()).await, Ok(()));
+    assert_eq!(scene.node.image_pull("localhost:5000/web@sha256:0".into(), None).await, Ok(()));
 }
 
 #[tokio::test]

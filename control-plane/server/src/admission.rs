@@ -5,7 +5,7 @@ use sampan_schema::application::{Protocol, Spec as Application};
 use sampan_schema::change::{Change, Class};
 use sampan_schema::gray_policy::{self, OnNewRelease};
 use sampan_schema::problem::{FieldError, Problem};
-use sampan_schema::{Kind, environment_schedule, route, scaling_rule};
+use sampan_schema::{Kind, docker_config, environment_schedule, route, scaling_rule};
 use sampan_store::{Object, Reader, StoreError};
 use serde_json::Value;
 
@@ -35,8 +35,15 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
             let Ok(app) = sampan_schema::read::<Application>(spec) else { return Ok(None) };
             let policy = app.gray_policy.iter().map(|name| ("gray_policy".to_owned(), "gray_policy", name.clone()));
             for (path, what, name) in config_references(&app).into_iter().chain(policy) {
-                if r.object(what, ns, &name)?.is_none() {
+                let Some(found) = r.object(what, ns, &name)? else {
                     missing.push(field(path, format!("{what} {name:?} does not exist in namespace {ns:?}"), ABSENT));
+                    continue;
+                };
+                let keys = found.status.get("keys").and_then(Value::as_array);
+                let holds = keys.is_some_and(|keys| keys.iter().any(|key| key == docker_config::KEY));
+                if path == "image_pull_secret" && !holds {
+                    let text = format!("secret {name:?} has no key {:?}: write the logins there", docker_config::KEY);
+                    missing.push(field(path, text, "SMP065"));
                 }
             }
         }
@@ -51,6 +58,11 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
                     missing.push(field("application", format!("{:?} is being deleted", rule.application), "SMP040"));
                 }
                 Some(_) => {}
+            }
+            for (path, name) in tokens_of_metrics(&rule) {
+                if r.object("secret", ns, name)?.is_none() {
+                    missing.push(field(path, format!("secret {name:?} does not exist in namespace {ns:?}"), ABSENT));
+                }
             }
         }
         "environment_schedule" => {
@@ -114,6 +126,7 @@ pub fn references(r: &Reader<'_>, kind: &Kind, ns: &str, spec: &Value) -> Result
 /// `(path, kind, name)` of every config map and secret that has to exist.
 fn config_references(app: &Application) -> Vec<(String, &'static str, String)> {
     let mut out = Vec::new();
+    out.extend(app.image_pull_secret.iter().map(|name| ("image_pull_secret".into(), "secret", name.clone())));
     for (key, e) in &app.container.env_refs {
         for (what, k) in [("config_map", &e.config_map), ("secret", &e.secret)] {
             if let Some(k) = k.as_ref().filter(|k| !k.optional) {
@@ -135,6 +148,13 @@ fn config_references(app: &Application) -> Vec<(String, &'static str, String)> {
 fn tokens(policy: &gray_policy::Spec) -> impl Iterator<Item = (String, &str)> {
     policy.analysis.iter().filter_map(|(name, a)| {
         a.auth_secret.as_deref().map(|secret| (format!("analysis[{name:?}].auth_secret"), secret))
+    })
+}
+
+/// `(path, name)` of every secret whose token is sent with the questions of a scaling rule.
+fn tokens_of_metrics(rule: &scaling_rule::Spec) -> impl Iterator<Item = (String, &str)> {
+    rule.metrics.iter().filter_map(|(name, m)| {
+        m.auth_secret.as_deref().map(|secret| (format!("metrics[{name:?}].auth_secret"), secret))
     })
 }
 
@@ -311,6 +331,12 @@ pub fn users(r: &Reader<'_>, object: &Object) -> Result<Option<Problem>, StoreEr
                     let Ok(policy) = sampan_schema::read::<gray_policy::Spec>(&other.spec) else { continue };
                     if tokens(&policy).any(|(_, name)| name == object.name) {
                         by.push(format!("gray_policy {}", other.id()));
+                    }
+                }
+                for other in r.objects("scaling_rule", Some(&object.namespace), None, usize::MAX)? {
+                    let Ok(rule) = sampan_schema::read::<scaling_rule::Spec>(&other.spec) else { continue };
+                    if tokens_of_metrics(&rule).any(|(_, name)| name == object.name) {
+                        by.push(format!("scaling_rule {}", other.id()));
                     }
                 }
             }

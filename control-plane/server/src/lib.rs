@@ -9,6 +9,7 @@ mod container;
 mod egress;
 mod http;
 mod objects;
+mod pull_secret;
 mod quota;
 mod reconciler;
 mod registry;

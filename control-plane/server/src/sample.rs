@@ -8,6 +8,7 @@ use reqwest::{RequestBuilder, Response, Url};
 use sampan_engine::analysis::Sample;
 use sampan_engine::release::Question;
 use sampan_schema::gray_policy::AnalysisType;
+use sampan_store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::egress::{self, Allowed, Guard, Refused};
@@ -23,6 +24,20 @@ const BODY_LIMIT: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Sampler {
     guard: Guard,
+}
+
+/// Key of a secret whose value is sent as bearer token.
+const TOKEN: &str = "token";
+
+/// The token in a secret of a namespace, as it is stored now.
+///
+/// # Errors
+/// Why there is none.
+pub fn token(store: &Store, namespace: &str, secret: &str) -> Result<String, String> {
+    let data: Result<_, StoreError> = store.read(|r| r.object_private("secret", namespace, secret));
+    let data = data.map_err(|_| format!("secret {secret:?} cannot be read"))?;
+    let token = data.as_ref().and_then(|data| data.get(TOKEN)).and_then(Value::as_str);
+    token.map(str::to_owned).ok_or_else(|| format!("secret {secret:?} has no key {TOKEN:?}"))
 }
 
 /// Whose release a question is about.
@@ -52,9 +67,11 @@ impl Sampler {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn get(&self, url: Url, limit: Duration) -> Result<(String, Value), String> {
+    pub async fn get(&self, url: Url, token: Option<&str>, limit: Duration) -> Result<(String, Value), String> {
         let (host, client) = self.open(&url, limit).await?;
-        let answer = client.get(url).send().await;
+        let request = client.get(url);
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        let answer = request.send().await;
         let answer = answer.map_err(|e| format!("{host} cannot be reached: {}", egress::cause(&e)))?;
         let body = json_of(answer, &host).await?;
         Ok((host, body))

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Bench, Fake, IMAGE_A, app, bench, wait_for};
+use support::{Bench, Fake, IMAGE_A, IMAGE_B, app, bench, wait_for};
 
 const CART: &str = "/v1/namespaces/shop/applications/cart";
 const RULE: &str = "/v1/namespaces/shop/scaling-rules/rows";
@@ -108,6 +108,41 @@ async fn meter(value: f64) -> String {
         }
     });
     address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_waits_for_a_person_is_aborted_before_the_stop() {
+    let mut b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    let careful = json!({ "steps": [{ "weight_percent": 50, "pause": { "manual": true } }] });
+    assert_eq!(b.create("/v1/namespaces/shop/gray-policies/careful", &careful).await.0, 201);
+    let with = |image: &str| {
+        let mut body = app(image, 2);
+        body["gray_policy"] = "careful".into();
+        body
+    };
+    b.deployed(&with(IMAGE_A)).await;
+    let stable = b.get(CART).await["status"]["current_revision"].clone();
+    let (status, release) = b.update(CART, &with(IMAGE_B)).await;
+    assert_eq!((status, &b.finish(&release).await["reason"]), (202, &json!("ManualStep")));
+    let mut nights = stopped();
+    nights["wave_timeout_seconds"] = 3600.into();
+    put(&b, "nights", &nights).await;
+    b.restart().await;
+    wait_for("the wish to stop", async || b.get("/v1/events").await.to_string().contains("stops 1 application")).await;
+    assert_eq!(b.get(&format!("{CART}/rollout")).await["phase"], "Paused");
+    nights["wave_timeout_seconds"] = 1.into();
+    put(&b, "nights", &nights).await;
+    ready(&b, 0).await;
+    let operation = b.get(&format!("/v1/operations/{}", release["operation"]["id"].as_str().unwrap())).await;
+    assert_eq!(operation["phase"], "Aborted", "{operation}");
+    let message = operation["message"].as_str().unwrap();
+    assert!(message.starts_with("aborted by schedule nights, which stops the application; rolled back"), "{message}");
+    assert!(b.get("/v1/events").await.to_string().contains("ReleaseAborted"));
+    // What was stable runs on the next day.
+    put(&b, "nights", &off()).await;
+    ready(&b, 2).await;
+    assert!(b.instances().await.iter().all(|i| i["revision"] == stable), "{stable}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -305,6 +305,65 @@ async fn a_number_of_somebody_else_counts_and_its_outage_never_scales_in() {
     assert_eq!(b.get(&rule_path("rows")).await["status"]["metrics"]["rows"]["healthy"], false);
 }
 
+/// Answers 35 to who has the token, which may change, and 401 to everybody else.
+async fn guarded_meter() -> (String, std::sync::Arc<std::sync::Mutex<String>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/load", listener.local_addr().unwrap());
+    let wanted = std::sync::Arc::new(std::sync::Mutex::new(String::from("first-token")));
+    let token = wanted.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { break };
+                head.push(byte);
+            }
+            let head = String::from_utf8_lossy(&head).to_lowercase();
+            let known = head.contains(&format!("authorization: bearer {}\r\n", token.lock().unwrap()));
+            let (status, body) = if known { ("200 OK", r#"{"value": 35}"#) } else { ("401 Unauthorized", "{}") };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (address, wanted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metric_is_asked_with_the_token_of_its_secret() {
+    let b = bench(Fake::new()).await;
+    b.namespace("shop").await;
+    b.deployed(&app(IMAGE_A, 1)).await;
+    let (address, wanted) = guarded_meter().await;
+    let mut rule = by_requests();
+    let rows = json!({ "type": "external", "target": 10, "endpoint": address, "auth_secret": "rows" });
+    rule["metrics"] = json!({ "rows": rows });
+    let (status, answer) = b.create(&rule_path("rows"), &rule).await;
+    assert_eq!((status, &answer["errors"][0]["rule"]), (422, &json!("SMP041")), "{answer}");
+    assert_eq!(answer["errors"][0]["field_path"], "metrics[\"rows\"].auth_secret");
+
+    let secret = "/v1/namespaces/shop/secrets/rows";
+    let body = |data: Value, version: u64| json!({ "data_wo": data, "wo_version": version });
+    assert_eq!(b.create(secret, &body(json!({ "other": "hush" }), 1)).await.0, 201);
+    assert_eq!(b.create(&rule_path("rows"), &rule).await.0, 201);
+    let (status, answer) = b.send("DELETE", secret, &[("if-match", "*")], None).await;
+    assert_eq!((status, &answer["by"]), (409, &json!(["scaling_rule shop/rows"])), "{answer}");
+    let problem = async || scaling(&b).await["rules"][0]["metrics"]["rows"]["problem"].clone();
+    wait_for("no token", async || problem().await.as_str().is_some_and(|p| p.contains("has no key \"token\""))).await;
+
+    assert_eq!(b.update(secret, &body(json!({ "token": "first-token" }), 2)).await.0, 200);
+    ready(&b, 4).await;
+    // It is read with every question. What was measured belongs to the generation of the rule.
+    *wanted.lock().unwrap() = "second-token".into();
+    rule["max_replicas"] = 8.into();
+    assert_eq!(b.update(&rule_path("rows"), &rule).await.0, 200);
+    wait_for("a refusal", async || problem().await.as_str().is_some_and(|p| p.contains("401"))).await;
+    assert!(!scaling(&b).await.to_string().contains("first-token"));
+    assert_eq!(b.update(secret, &body(json!({ "token": "second-token" }), 3)).await.0, 200);
+    wait_for("the new token", async || problem().await == "").await;
+}
+
 /// A namespace with a limit of so many instances.
 async fn limited(b: &Bench, instances: u64) {
     let (status, answer) = b.create("/v1/namespaces/shop", &json!({ "quota": { "max_instances": instances } })).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{MAX_RULES, Metric, MetricType, Schedule, Spec, TargetType};
 use crate::calendar::{self, Window};
+use crate::gray_policy::{host_of, is_loopback};
 use crate::violation::Violation;
 
 /// Times of one window that are compared with those of the others.
@@ -87,6 +88,15 @@ fn metric(m: &Metric, at: &str, v: &mut Vec<Violation>) {
             (true, false) => say(field, "SMP114", format!("type {} has none: leave it out", kind.word())),
             _ => {}
         }
+    }
+    if m.auth_secret.is_none() {
+        return;
+    }
+    let plain = m.endpoint.as_deref().and_then(host_of).is_some_and(|(plain, host)| plain && !is_loopback(host));
+    if !outside {
+        say("auth_secret", "SMP114", format!("type {} asks nobody: leave it out", kind.word()));
+    } else if plain {
+        say("auth_secret", "SMP073", "is not sent over plain HTTP: use https in endpoint".into());
     }
 }
 

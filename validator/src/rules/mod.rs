@@ -222,6 +222,7 @@ pub static SCHEMA_RULES: &[(&str, &str)] = &[
     ("SMP062", "`sticky` does not say which header, or says too much."),
     ("SMP063", "A match is written twice."),
     ("SMP064", "`max_surge` is not 0 with `InPlaceOnly`."),
+    ("SMP066", "`.dockerconfigjson` of a secret holds no logins of registries."),
     ("SMP067", "`pre_stop` has not exactly one of `exec` and `sleep_seconds`."),
     ("SMP068", "`pre_stop` sleeps as long as the instance has to end."),
     ("SMP069", "`registration_delay_seconds` leaves no time for a release."),

@@ -7,6 +7,7 @@ pub mod gateway;
 mod get;
 mod idle;
 mod in_place;
+mod lint;
 mod machine;
 mod plan;
 mod plot;
@@ -43,6 +44,7 @@ enum Measure {
 const PARTS: &[(&str, Measure)] = &[
     ("decide", Measure::Alone(decide::measure)),
     ("scaling", Measure::Alone(scaling::measure)),
+    ("lint", Measure::Alone(lint::measure)),
     ("gateway", Measure::Alone(gateway::measure)),
     ("provider", Measure::On(provider::measure)),
     ("in-place", Measure::On(in_place::measure)),

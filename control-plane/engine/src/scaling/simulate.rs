@@ -103,6 +103,7 @@ fn rule(setting: &Setting) -> Spec {
         window_seconds: 60,
         query: None,
         endpoint: None,
+        auth_secret: None,
     };
     let prediction = Prediction { mode: PredictionMode::Auto, ..Prediction::default() };
     Spec {

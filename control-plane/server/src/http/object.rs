@@ -24,7 +24,7 @@ use super::operation::{start, wake};
 use crate::auth::Caller;
 use crate::clock::{now_ms, random_hex, rfc3339};
 use crate::reconciler::Note;
-use crate::{admission, objects, quota};
+use crate::{admission, objects, pull_secret, quota};
 
 /// So long a write of a route waits for the gateways; it is written, and follows by itself, if they take longer.
 const ROUTES_IN_FORCE: Duration = Duration::from_secs(5);
@@ -203,13 +203,21 @@ pub(super) async fn dry_run(
         }
         let wanted = spec.pointer("/container/image").and_then(Value::as_str).unwrap_or_default();
         let never = spec.pointer("/container/image_pull_policy").and_then(Value::as_str) == Some("Never");
-        if image.as_ref().is_none_or(|i| i.image != wanted) && !never {
-            match api.registry.resolve(wanted).await {
-                Ok((digest, _)) => {
-                    if image.is_some_and(|i| i.digest == digest) {
+        let secret = spec.get("image_pull_secret").and_then(Value::as_str);
+        // A secret that the same apply creates says later what it is.
+        let known = secret.is_none_or(|_| unresolved.iter().all(|e| e.field_path != "image_pull_secret"));
+        if image.as_ref().is_none_or(|i| i.image != wanted) && !never && known {
+            let pass = read(&api.store, |r| Ok(pull_secret::pass(r, ns, secret, wanted)))?;
+            let found = match pass {
+                Ok(pass) => api.registry.resolve(wanted, pass.login.as_ref(), pass.guarded).await,
+                Err(e) => Err(e),
+            };
+            match found {
+                Ok(found) => {
+                    if image.is_some_and(|i| i.digest == found.digest) {
                         soften(&mut change, "container.image");
                     }
-                    answer["resolved_image_digest"] = digest.into();
+                    answer["resolved_image_digest"] = found.digest.into();
                 }
                 Err(e) => warnings.push(format!("container.image: {}", e.message)),
             }

@@ -2,16 +2,11 @@
 
 use sampan_engine::analysis::{Asked, Sample};
 use sampan_engine::release::Question;
-use sampan_store::StoreError;
-use serde_json::Value;
 
 use super::execute::beside;
 use super::{Heard, Reconciler};
 use crate::objects;
-use crate::sample::Subject;
-
-/// Key of a secret whose value is sent as bearer token.
-const TOKEN: &str = "token";
+use crate::sample::{self, Subject};
 
 impl Reconciler {
     /// Asks what has not been asked yet, and forgets the answers that nobody waits for any more.
@@ -27,7 +22,8 @@ impl Reconciler {
             if known || !self.asking.insert(asked.clone()) {
                 continue;
             }
-            let token = self.token(namespace, &question);
+            let secret = question.analysis.auth_secret.as_deref();
+            let token = secret.map(|secret| sample::token(&self.parts.store, namespace, secret)).transpose();
             let sampler = self.parts.sampler.clone();
             let about = Subject { namespace: namespace.to_owned(), application: application.to_owned() };
             let work = async move {
@@ -47,14 +43,5 @@ impl Reconciler {
         self.asking.remove(&(app.clone(), id.clone()));
         self.samples.entry(app.clone()).or_default().insert(id, sample);
         self.dirty.insert(app);
-    }
-
-    /// The bearer token of a question, when it has one.
-    fn token(&self, namespace: &str, question: &Question) -> Result<Option<String>, String> {
-        let Some(secret) = &question.analysis.auth_secret else { return Ok(None) };
-        let data: Result<_, StoreError> = self.parts.store.read(|r| r.object_private("secret", namespace, secret));
-        let data = data.map_err(|_| format!("secret {secret:?} cannot be read"))?;
-        let token = data.as_ref().and_then(|data| data.get(TOKEN)).and_then(Value::as_str);
-        token.map(|token| Some(token.to_owned())).ok_or_else(|| format!("secret {secret:?} has no key {TOKEN:?}"))
     }
 }

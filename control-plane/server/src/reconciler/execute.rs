@@ -17,6 +17,7 @@ use sampan_store::StoreError;
 use tokio::sync::mpsc;
 
 use super::{Ended, Heard, Probing, Reconciler};
+use crate::pull_secret::Pass;
 use crate::{container, egress};
 
 /// Seconds between TERM and KILL after a hook that took all of the time.
@@ -70,6 +71,15 @@ impl Reconciler {
         }
     }
 
+    /// With what an application pulls. One that is gone has nothing.
+    fn pass_of(&self, app: &str, reference: &str) -> Result<Pass, RuntimeError> {
+        let (ns, name) = app.split_once('/').unwrap_or(("", app));
+        let object = self.parts.store.read(|r| r.object("application", ns, name));
+        let object = object.map_err(|e: StoreError| RuntimeError::transient("StoreUnavailable", e.to_string()))?;
+        let spec = object.and_then(|o| sampan_schema::read::<Spec>(&o.spec).ok());
+        spec.map_or_else(|| Ok(Pass::default()), |spec| self.pass(&spec, reference))
+    }
+
     /// The container that takes requests: the running one, while the row says that there is traffic.
     pub(super) fn serves(&self, row: &Instance, spec: &mut dyn FnMut(&str) -> Option<Spec>) -> Option<Serving> {
         if row.traffic != Traffic::On || row.terminating {
@@ -121,8 +131,8 @@ impl Reconciler {
         let (runtime, tell, app) = (self.parts.runtime.clone(), self.tell.clone(), app.to_owned());
         if let Action::Pull { reference } = action {
             self.images.insert(reference.clone(), ImageState::Pulling);
-            let pulled = reference.clone();
-            let work = async move { runtime.image_pull(pulled).await };
+            let (pulled, pass) = (reference.clone(), self.pass_of(&app, &reference));
+            let work = async move { runtime.image_pull(pulled, pass?.login).await };
             beside(tell, work, move |result| Heard::Pulled { reference, result: result.flatten() });
             return;
         }

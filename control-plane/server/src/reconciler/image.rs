@@ -4,11 +4,13 @@ use sampan_engine::revision::{self, Inputs, Revision};
 use sampan_engine::runtime::RuntimeError;
 use sampan_schema::application::Spec;
 use sampan_schema::container::PullPolicy;
-use sampan_store::{Object, StoreError};
+use sampan_store::{Object, Reader, StoreError};
 
 use super::execute::beside;
 use super::{Heard, Reconciler, Resolving};
 use crate::clock::now_ms;
+use crate::pull_secret::{self, Pass};
+use crate::registry::Resolved;
 use crate::{container, objects};
 
 impl Reconciler {
@@ -28,7 +30,7 @@ impl Reconciler {
         let image = &spec.container.image;
         let policy = spec.container.image_pull_policy;
         if state.needs_resolving(image, policy == PullPolicy::Always) {
-            return Err(self.resolve(app, image, policy, state.operation().map_or("", |o| o.0)));
+            return Err(self.resolve(app, spec, state.operation().map_or("", |o| o.0)));
         }
         let Some(resolved) = &state.image else {
             return Err(RuntimeError::transient("ResolvingImage", "the image is being resolved"));
@@ -49,7 +51,8 @@ impl Reconciler {
     }
 
     /// Starts to resolve the image unless that is under way; answers what to say meanwhile.
-    pub(super) fn resolve(&mut self, app: &str, image: &str, policy: PullPolicy, operation: &str) -> RuntimeError {
+    pub(super) fn resolve(&mut self, app: &str, spec: &Spec, operation: &str) -> RuntimeError {
+        let (image, policy) = (spec.container.image.as_str(), spec.container.image_pull_policy);
         let known = self.resolving.get(app).filter(|r| r.image == image && r.operation == operation);
         let (tries, wait) = match known {
             Some(r) => match &r.error {
@@ -68,15 +71,17 @@ impl Reconciler {
         self.resolving.insert(app.to_owned(), row);
         let (registry, runtime) = (self.parts.registry.clone(), self.parts.runtime.clone());
         let (app, reference) = (app.to_owned(), image.clone());
+        let pass = self.pass(spec, &image);
         let work = async move {
-            if policy == PullPolicy::Never {
+            let Pass { login, guarded } = pass?;
+            if policy == PullPolicy::Never && !guarded {
                 let id = runtime.image_id(reference.clone()).await?.ok_or_else(|| {
                     let text = format!("{reference:?} is not on the node and image_pull_policy is Never");
                     RuntimeError::permanent("ImageNotFound", text)
                 })?;
-                Ok((id.clone(), id))
+                Ok(Resolved { digest: id.clone(), pull_reference: id, private: false })
             } else {
-                registry.resolve(&reference).await
+                registry.resolve(&reference, login.as_ref(), guarded).await
             }
         };
         beside(self.tell.clone(), work, move |result| {
@@ -86,12 +91,20 @@ impl Reconciler {
         wait
     }
 
+    /// What the registry of an image is to be asked with.
+    pub(super) fn pass(&self, spec: &Spec, image: &str) -> Result<Pass, RuntimeError> {
+        let read = |r: &Reader<'_>| {
+            Ok::<_, StoreError>(pull_secret::pass(r, &spec.namespace, spec.image_pull_secret.as_deref(), image))
+        };
+        self.parts.store.read(read).map_err(|e| RuntimeError::transient("StoreUnavailable", e.to_string()))?
+    }
+
     pub(super) fn resolved(
         &mut self,
         app: String,
         image: &str,
         operation: &str,
-        result: Result<(String, String), RuntimeError>,
+        result: Result<Resolved, RuntimeError>,
     ) {
         let Some(r) = self.resolving.get_mut(&app).filter(|r| r.image == image && r.operation == operation) else {
             return;
@@ -103,7 +116,7 @@ impl Reconciler {
                 r.retry_at = now_ms() + sampan_engine::instance::backoff_ms(r.tries);
                 r.error = Some(e);
             }
-            Ok((digest, pull_reference)) => {
+            Ok(Resolved { digest, pull_reference, private }) => {
                 let row = sampan_engine::application::ResolvedImage {
                     image: image.to_owned(),
                     digest,
@@ -111,6 +124,9 @@ impl Reconciler {
                     operation: operation.to_owned(),
                 };
                 let stored = self.parts.store.write(|tx| {
+                    if private {
+                        pull_secret::guard(tx, &row.digest, &row.pull_reference)?;
+                    }
                     let mut state = objects::state(tx, &app)?;
                     state.image = Some(row);
                     objects::put_state(tx, &app, &state)

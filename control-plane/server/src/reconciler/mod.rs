@@ -35,7 +35,7 @@ pub use self::gateways::Gateways;
 use self::schedules::Schedules;
 use crate::blocking::blocking;
 use crate::clock::{Clocks, now_ms};
-use crate::registry::Registry;
+use crate::registry::{Registry, Resolved};
 use crate::sample::Sampler;
 use crate::scaling::board::{self, Board};
 use crate::{admission, objects};
@@ -75,7 +75,7 @@ enum Heard {
         app: String,
         image: String,
         operation: String,
-        result: Result<(String, String), RuntimeError>,
+        result: Result<Resolved, RuntimeError>,
     },
     Probed {
         container: String,
@@ -404,10 +404,11 @@ impl Reconciler {
             return Err(StoreError::Other("the stored spec does not decode".into()));
         };
         let declared = spec.replicas.max(0) as u32;
+        let now = now_ms();
         let told = if object.deleting {
             None
         } else {
-            environment_schedule::follow(&mut state, &self.schedules.asks(ns, name, &spec.labels))
+            environment_schedule::follow(&mut state, &self.schedules.asks(ns, name, &spec.labels), now)
         };
         // The object stays as it was written: Terraform's number is in force again when the rules have no say.
         if let Some(scaled) = &scaled {
@@ -418,7 +419,6 @@ impl Reconciler {
         }
         // Nobody wakes up what a schedule has stopped.
         self.hold(app, scaled.is_some_and(|s| s.holds) && !object.deleting && state.stopped.is_none());
-        let now = now_ms();
         let again = state.request.is_some() || state.verb.is_some_and(|verb| verb != Verb::Pause);
         if again {
             // A new try asks the registry again.
@@ -497,7 +497,8 @@ impl Reconciler {
         }
         self.ask(ns, name, std::mem::take(&mut d.questions));
         self.carry_out(app, spec.replicas.max(0) as u64, &revisions, policy.as_ref(), &d);
-        if let Some(at) = d.wake_at {
+        let stop = d.state.stop_waits.as_ref().map(|w| w.until).filter(|until| *until > now);
+        if let Some(at) = d.wake_at.into_iter().chain(stop).min() {
             self.wakes.entry(app.to_owned()).and_modify(|w| *w = at.min(*w)).or_insert(at);
         }
         self.remove_orphans(app, &d.instances);

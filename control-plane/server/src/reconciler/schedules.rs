@@ -78,7 +78,7 @@ impl Schedules {
             let count = |field: &str| object.status.get(field).and_then(serde_json::Value::as_u64).unwrap_or(0);
             members.push(Member {
                 stopped: state.stopped.is_some(),
-                elsewhere: matches!(other, Asks::Stop(_)),
+                elsewhere: matches!(other, Asks::Stop { .. }),
                 releasing: state.is_busy(),
                 replicas: count("replicas"),
                 ready: count("ready_replicas"),

@@ -16,9 +16,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Why there is none, without what a user may have written into the address.
-pub async fn fetch(sampler: &Sampler, metric: &Metric) -> Result<f64, String> {
+pub async fn fetch(sampler: &Sampler, metric: &Metric, token: Option<&str>) -> Result<f64, String> {
     let url = address(metric).ok_or("its endpoint is no address")?;
-    let (host, body) = match tokio::time::timeout(LIMIT, sampler.get(url, LIMIT)).await {
+    let (host, body) = match tokio::time::timeout(LIMIT, sampler.get(url, token, LIMIT)).await {
         Ok(answer) => answer?,
         Err(_) => return Err(format!("there was no answer within {} s", LIMIT.as_secs())),
     };
@@ -83,10 +83,10 @@ mod tests {
     async fn a_number_is_read_from_either() {
         let dev = Sampler::new(Allowed { loopback: true, named: Vec::new() });
         let (address, asked) = server(r#"{"value": 12.5, "unit": "rows"}"#).await;
-        assert_eq!(fetch(&dev, &metric("external", &format!("{address}/queue?of=a"))).await, Ok(12.5));
+        assert_eq!(fetch(&dev, &metric("external", &format!("{address}/queue?of=a")), None).await, Ok(12.5));
         assert_eq!(asked.await.unwrap(), "GET /queue?of=a HTTP/1.1");
         let (address, asked) = server(r#"{"data": {"resultType": "vector", "result": [{"value": [1, "7"]}]}}"#).await;
-        assert_eq!(fetch(&dev, &metric("prometheus", &format!("{address}/"))).await, Ok(7.0));
+        assert_eq!(fetch(&dev, &metric("prometheus", &format!("{address}/")), None).await, Ok(7.0));
         assert!(asked.await.unwrap().starts_with("GET /api/v1/query?query=sum%28rate"));
     }
 
@@ -95,11 +95,11 @@ mod tests {
         let dev = Sampler::new(Allowed { loopback: true, named: Vec::new() });
         for body in ["{}", r#"{"value": "12"}"#, "[1]", "nothing"] {
             let (address, _asked) = server(body).await;
-            let why = fetch(&dev, &metric("external", &format!("{address}/secret-path"))).await.unwrap_err();
+            let why = fetch(&dev, &metric("external", &format!("{address}/secret-path")), None).await.unwrap_err();
             assert!(why.contains("did not answer") && !why.contains("secret-path"), "{why}");
         }
         let public = Sampler::new(Allowed::default());
-        let why = fetch(&public, &metric("external", "http://127.0.0.1:9/")).await.unwrap_err();
+        let why = fetch(&public, &metric("external", "http://127.0.0.1:9/"), None).await.unwrap_err();
         assert!(why.contains("--allow-egress 127.0.0.1:9"), "{why}");
     }
 }

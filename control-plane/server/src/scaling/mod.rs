@@ -25,10 +25,11 @@ use self::application::Application;
 use self::board::Board;
 use self::history::Usages;
 use self::outlook::Outlook;
+use crate::blocking::blocking;
 use crate::clock::{Clocks, now_ms};
 use crate::objects::{self, Scaled};
 use crate::reconciler::Note;
-use crate::sample::Sampler;
+use crate::sample::{self, Sampler};
 
 const TICK: Duration = Duration::from_secs(1);
 /// The node is asked, and rules are read again, so often.
@@ -210,10 +211,13 @@ impl Scaler {
                     }
                     let (tell, sampler, metric) = (self.tell.clone(), self.parts.sampler.clone(), metric.clone());
                     let room = self.room.clone();
+                    let secret = metric.auth_secret.as_deref();
+                    let namespace = &rule.spec.namespace;
+                    let token = secret.map(|secret| blocking(|| sample::token(&self.parts.store, namespace, secret)));
                     tokio::spawn(async move {
                         let work = tokio::spawn(async move {
                             let _place = room.acquire().await;
-                            fetch::fetch(&sampler, &metric).await
+                            fetch::fetch(&sampler, &metric, token.transpose()?.as_deref()).await
                         });
                         let result = work.await.unwrap_or_else(|_| Err("the server broke off, see its log".into()));
                         let _ = tell.send(Heard::Answer { of, result });

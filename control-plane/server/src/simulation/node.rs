@@ -458,7 +458,7 @@ impl Runtime for Node {
         })
     }
 
-    fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>> {
+    fn image_pull(&self, reference: String, _: Option<Login>) -> Work<'_, Result<(), RuntimeError>> {
         self.call(format!("pull of {reference}"), None, move |world, _| {
             let mut m = lock(&world.machine);
             if let Some(e) = m.pulls.get(&reference) {

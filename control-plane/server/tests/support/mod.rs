@@ -37,6 +37,8 @@ struct World {
     env: BTreeMap<String, Vec<(String, String)>>,
     faults: Faults,
     calls: Vec<String>,
+    /// References that were pulled with a login, and the login.
+    logins: Vec<(String, String)>,
     usage: Vec<Usage>,
 }
 
@@ -56,6 +58,9 @@ impl Fake {
     }
     pub fn calls(&self) -> Vec<String> {
         self.world.lock().unwrap().calls.clone()
+    }
+    pub fn logins(&self) -> Vec<(String, String)> {
+        self.world.lock().unwrap().logins.clone()
     }
     pub fn sandboxes(&self) -> Vec<ObservedSandbox> {
         self.world.lock().unwrap().sandboxes.values().cloned().collect()
@@ -203,8 +208,9 @@ impl Runtime for Fake {
     fn observe(&self, id: String) -> Work<'_, Result<Option<ObservedSandbox>, RuntimeError>> {
         done(Ok(self.world.lock().unwrap().sandboxes.get(&id).cloned()))
     }
-    fn image_pull(&self, reference: String) -> Work<'_, Result<(), RuntimeError>> {
+    fn image_pull(&self, reference: String, login: Option<Login>) -> Work<'_, Result<(), RuntimeError>> {
         let (meeting, pulled) = self.with(format!("pull {reference}"), |w| {
+            w.logins.extend(login.map(|l| (reference.clone(), format!("{}:{}", l.username, l.password))));
             let fault = w.faults.images.iter().find(|(i, _)| reference.contains(i.as_str()));
             w.faults.images_gone = false;
             (w.faults.meeting.clone(), fault.map_or(Ok(()), |(_, e)| Err(e.clone())))

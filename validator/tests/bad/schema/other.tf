@@ -53,3 +53,10 @@ resource "sampan_route" "r39" {
   hostnames = ["shop.example.com"]
   rules     = [{ name = "all", backends = [{ application = "a", port = "70000" }] }]
 }
+
+resource "sampan_secret" "logins" {
+  namespace  = "shop"
+  name       = "logins"
+  wo_version = 1
+  data_wo    = { ".dockerconfigjson" = jsonencode({ auths = { "registry.example.com" = { username = "team" } } }) }
+}
