@@ -8,7 +8,7 @@ use common::{run, sampan, text};
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 33] = [
+    let verbs: [&[&str]; 34] = [
         &[],
         &["dev"],
         &["server"],

@@ -215,7 +215,8 @@ fn values(view: &View, schema: &Json, quoted: bool) -> Vec<Offer> {
     if schema.get("type").and_then(Json::as_str) == Some("boolean") {
         all.extend(["true", "false"].map(|word| value(word.to_owned(), word.to_owned())));
     }
-    if let Some(target) = doc::extension(schema, "reference").and_then(Json::as_str) {
+    let is_text = schema.get("type").and_then(Json::as_str) == Some("string");
+    if let Some(target) = doc::extension(schema, "reference").and_then(Json::as_str).filter(|_| is_text) {
         let (_, definitions) = view.definitions();
         let ty = format!("sampan_{target}");
         let named = definitions.resources.keys().filter(|(kind, of, _)| *kind == Kind::Managed && **of == *ty);
