@@ -12,6 +12,7 @@ use sampan_validator::fix;
 use sampan_validator::lint::{Progress, Report, Settings, Stage, lint};
 use sampan_validator::module::Flavor;
 use sampan_validator::module::tfvars::Given;
+use sampan_validator::policy::{self, Policy};
 use sampan_validator::report::{Detail, Format, render};
 use sampan_validator::rules;
 use serde_json::{Value, json};
@@ -64,6 +65,10 @@ pub struct Args {
     /// Least severity that fails the run: error, warning, note or never. Default: warning.
     #[arg(long, value_name = "SEVERITY")]
     fail_on: Option<String>,
+    /// A file of policies, or a folder of files that end with .policy.hcl; may be repeated. A policy of the settings
+    /// with the same name does not count.
+    #[arg(long = "policy", value_name = "PATH")]
+    policies: Vec<PathBuf>,
     /// Leaves out the findings of this file.
     #[arg(long, value_name = "FILE", conflicts_with = "write_baseline")]
     baseline: Option<PathBuf>,
@@ -177,8 +182,8 @@ fn formats(words: &[String]) -> Result<Vec<(Format, Option<PathBuf>)>, String> {
     Ok(all)
 }
 
-fn rule_ids(option: &str, ids: &[String]) -> Result<std::collections::BTreeSet<String>, String> {
-    match ids.iter().find(|id| !rules::exists(id)) {
+fn rule_ids(option: &str, ids: &[String], policies: &[Policy]) -> Result<std::collections::BTreeSet<String>, String> {
+    match ids.iter().find(|id| !policy::exists(policies, id)) {
         Some(id) => Err(format!("{option} {id}: there is no such rule; `sampan lint rules` lists them")),
         None => Ok(ids.iter().cloned().collect()),
     }
@@ -210,11 +215,14 @@ fn settings(args: &Args) -> Result<Settings, String> {
         None => args.baseline.clone().or(config.baseline),
     };
     settings.configure(config)?;
+    let ours = policy::read(&args.policies)?;
+    let others = settings.policies.iter().filter(|other| ours.iter().all(|own| own.id != other.id));
+    settings.policies = ours.iter().chain(others).cloned().collect();
     // Later ones win: those of the command line.
     settings.given.extend(given(args)?);
     settings.environment = environment();
-    settings.select = rule_ids("--select", &args.select)?;
-    settings.ignore = rule_ids("--ignore", &args.ignore)?;
+    settings.select = rule_ids("--select", &args.select, &settings.policies)?;
+    settings.ignore = rule_ids("--ignore", &args.ignore, &settings.policies)?;
     if let Some(word) = &args.fail_on {
         settings.fail_on = FailOn::parse(word).ok_or(format!("--fail-on {word}: error, warning, note or never"))?;
     }

@@ -18,6 +18,8 @@ pub struct Config {
     pub fail_on: Option<FailOn>,
     pub baseline: Option<PathBuf>,
     pub var_files: Vec<PathBuf>,
+    /// Files with policies, and folders of them.
+    pub policies: Vec<PathBuf>,
     /// Names of production namespaces, with `*`.
     pub production: Option<Vec<String>>,
     pub required_labels: Vec<String>,
@@ -145,6 +147,10 @@ fn top(ast: &Ast, a: &Attribute, folder: &Path, config: &mut Config) -> Result<(
         }
         "var_file" => {
             config.var_files = texts(ast, a)?.iter().map(|p| folder.join(p)).collect();
+            Ok(())
+        }
+        "policies" => {
+            config.policies = texts(ast, a)?.iter().map(|p| folder.join(p)).collect();
             Ok(())
         }
         "production" => {

@@ -19,6 +19,7 @@ pub mod module;
 pub mod parallel;
 pub mod parse;
 pub mod plan;
+pub mod policy;
 pub mod report;
 pub mod rules;
 pub mod source;

@@ -21,6 +21,7 @@ use crate::module::tfvars::{self, Given, Inputs};
 use crate::module::{Flavor, Known, Overlay, Tree, folders_below, has_configuration, read_bounded};
 use crate::parallel;
 use crate::plan::{self, Plan};
+use crate::policy::{self, Enforcement, Policy};
 use crate::rules::module::ModuleParts;
 use crate::rules::{ModuleView, Output, RULES, Sink};
 use crate::suppress;
@@ -64,6 +65,7 @@ pub struct Settings {
     /// As `2027-03-31`.
     pub today: String,
     pub baseline: Option<Baseline>,
+    pub policies: Arc<[Policy]>,
     /// Texts that count instead of files.
     pub overlay: Overlay,
     /// Files that need not be parsed again as long as their text is the same.
@@ -98,6 +100,7 @@ impl Settings {
             strict_modules: false,
             today,
             baseline: None,
+            policies: Arc::default(),
             overlay: Overlay::default(),
             known: Arc::default(),
             base: None,
@@ -118,6 +121,7 @@ impl Settings {
         if let Some(production) = config.production {
             self.production = production;
         }
+        self.policies = policy::read(&config.policies)?;
         if let Some(path) = config.baseline {
             let text = read_bounded(&path).map_err(|e| format!("{}: {e}", path.display()))?;
             self.baseline = Some(Baseline::read(&text).map_err(|e| format!("{}: {e}", path.display()))?);
@@ -571,6 +575,7 @@ fn one_resource(resource: &Resource, sink: &mut Sink<'_>) {
     for rule in RULES {
         rule.resource(resource, sink);
     }
+    policy::judge(resource, sink);
 }
 
 /// What the resources of a configuration are.
@@ -627,7 +632,8 @@ fn finish(settings: &Settings, report: &mut Report, found: Found) {
     findings.extend(found.findings);
     report.broken |= findings.iter().any(|f| matches!(f.rule, "SMP900" | "SMP908") && f.severity == Severity::Error);
     let certain = !report.broken && found.undetermined.is_empty() && !findings.iter().any(|f| f.rule == "SMP908");
-    report.suppressed = suppress::apply(&report.tree.files, &mut findings, &settings.today, certain);
+    report.suppressed =
+        suppress::apply(&report.tree.files, &mut findings, &settings.policies, &settings.today, certain);
     for finding in &mut findings {
         // Bytes of JSON are other ones than those of the expression.
         let file = finding.place.and_then(|place| report.tree.files.get(place.file as usize));
@@ -653,7 +659,8 @@ fn finish(settings: &Settings, report: &mut Report, found: Found) {
         });
         undetermined.retain(|u| found.homes.get(&u.address).is_some_and(|file| changed.contains(file)));
     }
-    report.failed = findings.iter().any(|f| settings.fail_on.fails(f.severity));
+    let counts = |f: &Finding| !policy::is(&settings.policies, f.rule, Enforcement::Advisory);
+    report.failed = findings.iter().any(|f| settings.fail_on.fails(f.severity) && counts(f));
     report.findings = findings;
     report.undetermined = undetermined;
     report.resources = found.resources;

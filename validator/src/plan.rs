@@ -242,6 +242,11 @@ fn body(
     BodyView { attributes, blocks: Vec::new() }
 }
 
+/// A value that is wholly known.
+pub(crate) fn known(json: &Json) -> Value {
+    value(json, &Json::Null, &Json::Null, &Cause::new(CauseKind::NotAnalysed, "nothing"))
+}
+
 /// A value with its unknown and sensitive parts: `true` stands for all below it.
 fn value(json: &Json, unknown: &Json, sensitive: &Json, cause: &Cause) -> Value {
     let marks = if *sensitive == Json::Bool(true) { Marks::SENSITIVE } else { Marks::NONE };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::ast::{Body, Span};
 use crate::finding::{Edit, Finding, Fix, Place, Severity};
 use crate::module::SourceFile;
-use crate::rules;
+use crate::policy::{self, Enforcement, Policy};
 
 /// Findings that no comment takes away: what was not read, and secrets.
 const MANDATORY: &[&str] = &["SMP401", "SMP900", "SMP908"];
@@ -39,17 +39,25 @@ struct Marker {
 ///
 /// `today` is a date as `2027-03-31`. Unless everything is `certain`, a comment without use may still be of use, and is
 /// not offered to be removed.
-pub fn apply(files: &[Arc<SourceFile>], findings: &mut Vec<Finding>, today: &str, certain: bool) -> usize {
+pub fn apply(
+    files: &[Arc<SourceFile>],
+    findings: &mut Vec<Finding>,
+    policies: &[Policy],
+    today: &str,
+    certain: bool,
+) -> usize {
     let mut markers: Vec<Marker> = Vec::new();
     for (index, file) in files.iter().enumerate() {
         for comment in &file.ast.comments {
-            markers.extend(marker(file, index as u32, comment.span, today));
+            markers.extend(marker(file, index as u32, comment.span, policies, today));
         }
     }
     let before = findings.len();
     findings.retain(|finding| {
         let mut keep = true;
-        for marker in markers.iter_mut().filter(|m| m.broken.is_none() && m.over.is_none() && m.covers(finding)) {
+        for marker in
+            markers.iter_mut().filter(|m| m.broken.is_none() && m.over.is_none() && m.covers(finding, policies))
+        {
             marker.used = true;
             keep = false;
         }
@@ -71,9 +79,13 @@ pub fn apply(files: &[Arc<SourceFile>], findings: &mut Vec<Finding>, today: &str
     suppressed
 }
 
+fn is_mandatory(policies: &[Policy], id: &str) -> bool {
+    MANDATORY.contains(&id) || policy::is(policies, id, Enforcement::Mandatory)
+}
+
 impl Marker {
-    fn covers(&self, finding: &Finding) -> bool {
-        if MANDATORY.contains(&finding.rule) || !self.ids.iter().any(|id| id == finding.rule) {
+    fn covers(&self, finding: &Finding, policies: &[Policy]) -> bool {
+        if is_mandatory(policies, finding.rule) || !self.ids.iter().any(|id| id == finding.rule) {
             return false;
         }
         let below = |name: &String| {
@@ -119,7 +131,7 @@ fn removal(file: &SourceFile, place: Place) -> Option<Fix> {
     Some(Fix { title: "remove the comment", edits })
 }
 
-fn marker(file: &SourceFile, index: u32, comment: Span, today: &str) -> Option<Marker> {
+fn marker(file: &SourceFile, index: u32, comment: Span, policies: &[Policy], today: &str) -> Option<Marker> {
     let text = String::from_utf8_lossy(comment.of(&file.text)).into_owned();
     let at = text.find("sampan:ignore")?;
     let rest = &text[at + "sampan:ignore".len()..];
@@ -132,7 +144,7 @@ fn marker(file: &SourceFile, index: u32, comment: Span, today: &str) -> Option<M
     let ids: Vec<String> =
         rest[..ids_end].split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect();
     let last_day = until(&rest[ids_end..]);
-    let broken = broken(&ids, &rest[ids_end..]);
+    let broken = broken(&ids, policies, &rest[ids_end..]);
     let over = last_day.filter(|day| is_date(day) && *day < today).map(str::to_owned);
     let (scope, module) = if whole_file { (Span::new(0, u32::MAX), None) } else { scope(file, comment) };
     let place = Place { file: index, span: comment };
@@ -140,14 +152,14 @@ fn marker(file: &SourceFile, index: u32, comment: Span, today: &str) -> Option<M
 }
 
 /// What is wrong with a comment, if something is.
-fn broken(ids: &[String], rest: &str) -> Option<String> {
+fn broken(ids: &[String], policies: &[Policy], rest: &str) -> Option<String> {
     if ids.is_empty() {
         return Some("the comment names no rule: write sampan:ignore SMP301 reason=\"…\"".into());
     }
-    if let Some(id) = ids.iter().find(|id| !rules::exists(id)) {
+    if let Some(id) = ids.iter().find(|id| !policy::exists(policies, id)) {
         return Some(format!("there is no rule {id}"));
     }
-    if let Some(id) = ids.iter().find(|id| MANDATORY.contains(&id.as_str())) {
+    if let Some(id) = ids.iter().find(|id| is_mandatory(policies, id)) {
         return Some(format!("{id} cannot be ignored"));
     }
     let reason = rest.split_once("reason=\"").and_then(|(_, r)| r.split_once('"')).map(|(reason, _)| reason.trim());
@@ -224,7 +236,7 @@ mod tests {
         let start = text.find(word).unwrap() as u32;
         let place = Place { file: 0, span: Span::new(start, start + 1) };
         let mut findings = vec![Finding::new(rule, Severity::Warning, place, "it")];
-        let count = apply(&[file(text)], &mut findings, "2027-01-15", true);
+        let count = apply(&[file(text)], &mut findings, &[], "2027-01-15", true);
         (count, findings.into_iter().map(|f| f.message).collect())
     }
 

@@ -161,6 +161,20 @@ impl Resource {
         Some(sampan_schema::normalise::strip_nulls(&json))
     }
 
+    /// The whole resource with the defaults of its type; what is not written and has none is null.
+    pub fn object(&self) -> Value {
+        let all = properties(self.noun.spec_schema()).map(|(name, schema)| {
+            let failed = || Value::unknown(Type::Dynamic, Cause::new(CauseKind::Failed, name.as_str()));
+            let value = match self.view.body.attributes.iter().find(|a| *a.name == **name) {
+                Some(attribute) => attribute.value.as_ref().map_or_else(|_| failed(), |value| complete(value, schema)),
+                None if self.view.body.blocks.iter().any(|b| *b.kind == **name) => failed(),
+                None => default(schema),
+            };
+            (Arc::from(name.as_str()), value)
+        });
+        Value::object(all.collect())
+    }
+
     /// Marks of what stands at an argument, known or not.
     pub fn marks(&self, name: &str) -> Marks {
         self.view.body.value(name).map_or(Marks::NONE, Value::deep_marks)
@@ -374,6 +388,48 @@ impl Resource {
 }
 
 /// The schema of one step below.
+/// What stands where nothing is written: a list or map without entries, the default, or null.
+fn default(schema: &Json) -> Value {
+    match schema.get("default") {
+        Some(json) if !json.is_null() => complete(&crate::plan::known(json), schema),
+        _ if schema.get("items").is_some() => Value::tuple(Vec::new()),
+        _ if schema.get("additionalProperties").is_some_and(Json::is_object) => Value::object(BTreeMap::new()),
+        _ => Value::open_null(),
+    }
+}
+
+/// A value with the defaults of what is left out in it.
+fn complete(value: &Value, schema: &Json) -> Value {
+    if !value.is_known() {
+        return value.clone();
+    }
+    if value.is_null() {
+        return default(schema).like(value);
+    }
+    let made = match (value.as_dict(), value.as_seq()) {
+        (Some(items), _) if schema.get("properties").is_some() => {
+            let mut all = items.clone();
+            for (name, schema) in properties(schema) {
+                let value = all.get(name.as_str()).map_or_else(|| default(schema), |value| complete(value, schema));
+                all.insert(Arc::from(name.as_str()), value);
+            }
+            Value::object(all)
+        }
+        (Some(items), _) => match schema.get("additionalProperties") {
+            Some(schema) if schema.is_object() => {
+                Value::object(items.iter().map(|(name, value)| (name.clone(), complete(value, schema))).collect())
+            }
+            _ => return value.clone(),
+        },
+        (_, Some(items)) => match schema.get("items") {
+            Some(schema) => Value::tuple(items.iter().map(|value| complete(value, schema)).collect()),
+            None => return value.clone(),
+        },
+        _ => return value.clone(),
+    };
+    made.like(value)
+}
+
 pub(crate) fn below<'s>(schema: &'s Json, segment: &Segment) -> Option<&'s Json> {
     match segment {
         Segment::Name(name) => {

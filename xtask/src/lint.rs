@@ -33,7 +33,8 @@ that silences nothing is a finding itself.
 | 2 | input that could not be analysed: syntax, a file that cannot be read |
 | 3 | wrong usage or configuration |
 
-The nearest `.sampanlint.hcl` upwards has the settings `fail_on`, `baseline`, `var_file`, `production` (patterns of
+The nearest `.sampanlint.hcl` upwards has the settings `fail_on`, `baseline`, `var_file`, `policies` (files or
+folders, see [policies](../guides/policies.md)), `production` (patterns of
 namespaces), `required_labels`, `registries` (patterns of registries or repositories), `budget_cpu`, `budget_memory`, and the blocks `rule \"SMP301\" { severity = \"error\" }` (or `enabled = false`) and
 `per_path \"examples/**\" { ignore = [\"SMP303\"] }`.
 ";
