@@ -326,7 +326,11 @@ impl Policy {
 
     fn judge(&self, resource: &Resource, object: &Value, out: &mut Sink<'_>) {
         let (severity, message) = match self.evaluate(self.deny_when, object) {
-            Err(failure) => (self.severity, format!("policy {} cannot be evaluated: {}", self.id, failure.message)),
+            // What went wrong may repeat a value.
+            Err(failure) => {
+                let text = format!("policy {} cannot be evaluated: {}", self.id, failure.message);
+                return out.push(resource.finding(self.id, self.severity, &self.path, text));
+            }
             Ok(value) => match (value.as_bool(), value.deep_cause()) {
                 (Some(false), _) => return,
                 (Some(true), _) => (self.severity, self.says(object)),
@@ -349,7 +353,7 @@ impl Policy {
                 (None, None) => (self.severity, format!("deny_when of policy {} is neither true nor false", self.id)),
             },
         };
-        out.push(resource.finding(self.id, severity, &self.path, message));
+        out.push(resource.finding_without_value(self.id, severity, &self.path, message));
     }
 }
 
