@@ -174,9 +174,7 @@ impl KindResource {
 
     /// What the server sets.
     fn observe(&self, state: &mut Object, remote: &Remote) {
-        for name in ["id", "uid", "create_time"] {
-            state.set(name, from_json(&tf_plugin::Kind::String, remote.get(name)));
-        }
+        state.set("id", from_json(&tf_plugin::Kind::String, remote.get("id")));
         if let Some(attr) = &self.status {
             let status = from_json(&attr.kind, remote.status());
             let empty = || from_json(&attr.kind, &Json::Object(serde_json::Map::new()));
@@ -505,9 +503,7 @@ impl Resource<Connection> for KindResource {
         let mut schema = Schema::new(0)
             .describe(self.kind.about)
             .attrs(self.spec.iter().cloned())
-            .attr(Attr::string("id").computed().keep_state().describe("Path of the names; what import takes."))
-            .attr(Attr::string("uid").computed().keep_state().describe("Survives nothing but the object itself."))
-            .attr(Attr::string("create_time").computed().keep_state().describe("When it was created, RFC 3339."));
+            .attr(Attr::string("id").computed().keep_state().describe("Path of the names; what import takes."));
         if self.has_class() {
             schema = schema.attr(Attr::string("last_change_class").computed().describe(
                 "What the last change does to running instances: `none`, `metadata`, `scale`, `in_place_restart` or \

@@ -151,7 +151,7 @@ async fn an_application_lives_through_everything() {
         let plan = core.plan("sampan_application", Some(&state), Some(config.clone())).await.unwrap();
         let planned = plan.planned.as_ref().unwrap();
         assert_eq!(planned.attr("last_change_class").as_str(), Some(class));
-        assert!(planned.attr("uid").is_wholly_known() && planned.attr("create_time").is_wholly_known());
+        assert!(planned.attr("id").is_wholly_known());
         assert_eq!(says(&plan.diagnostics, "x.y"), class == "recreate", "{}", plan.diagnostics);
         let (after, d) = core.apply(&plan).await.unwrap();
         assert!(d.is_empty(), "{class}: {d}");

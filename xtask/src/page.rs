@@ -179,12 +179,10 @@ fn computed(kind: &Kind, volatile: bool) -> Value {
     let mut members = Map::new();
     let id = if kind.namespaced { "`NAMESPACE/NAME`." } else { "The name." };
     members.insert("id".into(), json!({ "type": "string", "description": id }));
-    members.insert(
-        "uid".into(),
-        json!({ "type": "string", "description": "Belongs to this very object; a new one of the same name has another." }),
-    );
-    members.insert("create_time".into(), json!({ "type": "string", "description": "RFC 3339." }));
     if volatile {
+        let own = "Belongs to this very object; a new one of the same name has another.";
+        members.insert("uid".into(), json!({ "type": "string", "description": own }));
+        members.insert("create_time".into(), json!({ "type": "string", "description": "RFC 3339." }));
         let moves = json!({ "type": "string", "description": "RFC 3339; moves with `generation`." });
         members.insert("generation".into(), json!({ "type": "integer", "description": "Counts changes of the spec." }));
         members.insert("update_time".into(), moves);
