@@ -15,12 +15,14 @@ variable "hidden" {
   default   = "hush-hush"
 }
 
+resource "terraform_data" "later" {}
+
 resource "sampan_config_map" "more" {
   for_each  = toset(["a", "b"])
   namespace = sampan_namespace.quickstart.name
   name      = each.key
   data = {
-    API_TOKEN = each.key == "a" ? var.hidden : sampan_namespace.quickstart.uid
+    API_TOKEN = each.key == "a" ? var.hidden : terraform_data.later.id
   }
 }
 "#;
