@@ -71,6 +71,7 @@ pub struct Policy {
     /// The first argument that `deny_when` reads.
     path: String,
     severity: Severity,
+    /// What its findings do.
     pub enforcement: Enforcement,
     on_unknown: OnUnknown,
 }

@@ -23,6 +23,8 @@ use crate::plan::Planned;
 const SOME_NAMESPACE: &str = "some-namespace";
 /// What Terraform itself takes in every resource.
 pub(crate) const META: &[&str] = &["count", "for_each", "provider", "depends_on"];
+/// Of these, what data sources read and resources do not have.
+const DATA_ONLY: [&str; 2] = ["uid", "create_time"];
 /// Set by the server alone.
 pub(crate) const COMPUTED: &[&str] = &["id", "uid", "create_time", "status", "last_change_class", "effective_labels"];
 
@@ -535,7 +537,8 @@ fn attributes(noun: &Noun) -> Attributes {
         let computed = property.get("default").is_some() || name == "namespace";
         all.insert(name.as_str().into(), AttributeSchema { ty: type_of(property), computed });
     }
-    for name in COMPUTED.iter().filter(|n| **n != "last_change_class" || noun.name == "application") {
+    let of_resource = |n: &&&str| !DATA_ONLY.contains(n) && (**n != "last_change_class" || noun.name == "application");
+    for name in COMPUTED.iter().filter(of_resource) {
         let ty = match *name {
             "status" => type_of(noun.status_schema()),
             // Null unless the provider block has labels.

@@ -188,3 +188,11 @@ fn the_policies_of_the_guide_are_policies() {
     let found: Vec<String> = said(&report).into_iter().map(|(_, _, message, _)| message).collect();
     assert_eq!(found, ["web carries no label team"]);
 }
+
+#[test]
+fn what_only_a_data_source_reads_is_no_attribute_of_a_resource() {
+    let refer = |to: &str| format!("{}output \"it\" {{\n  value = {to}\n}}\n", MAIN.replace("MOST", "9"));
+    let failed = |to: &str| judged_with(&policy(CAP), &refer(to)).findings.iter().any(|f| f.rule == "SMP901");
+    assert!(failed("sampan_application.web.uid") && failed("sampan_application.web.create_time"));
+    assert!(!failed("sampan_application.web.id"));
+}

@@ -11,6 +11,7 @@ const GUARDED: &str = "guarded-images";
 /// What the registry of an image is to be asked with.
 #[derive(Debug, Clone, Default)]
 pub struct Pass {
+    /// Of the secret, when it has one for the registry.
     pub login: Option<Login>,
     /// The image's digest is known, and it was pulled with a login before.
     pub guarded: bool,
